@@ -1,0 +1,114 @@
+"""What is asked: a property in the normal form that every engine and the checker work on.
+
+The normal form, as a grammar (DNF grouped by input box; all numbers exact rationals):
+
+    property   := inputs outputs case*                 unsafe(x, y)  iff  some case is
+    case       := box disjunct*                        x in box  and  some disjunct is
+    box        := (lower_i, upper_i) for every input   lower_i <= x_i <= upper_i
+    disjunct   := atom*                                all atoms hold; no atoms: every x in the box is unsafe
+    atom       := x-terms y-terms c strict             sum a_i x_i + sum b_j y_j <= c     (< c when strict)
+    x-terms    := (i, a_i)*                            i ascending, a_i != 0; likewise y-terms
+
+The order is part of the form, for certificates name cases, disjuncts and atoms by position:
+
+ 1. Assertions are taken in file order.  An `or` multiplies the conjunctions so far: existing conjunction outer,
+    alternatives inner.  Atoms of a conjunction stay in file order.
+ 2. `a >= b` is `b <= a`; everything is brought to the left except the constant.
+ 3. An atom over exactly one input and no output is a bound of the box.  A strict one is both: a closed bound, so
+    that the box is closed, and an atom, so that the strictness is not lost.  An atom over several inputs and no
+    output stays an atom, with no y-terms.  An atom whose terms cancel stays an atom, with no terms at all.
+ 4. A conjunction goes into the first case that has its box; cases stand in the order of their first conjunction.
+ 5. A conjunction whose box is contradictory (lower > upper) is dropped, and `vacuous` says so.
+
+A property is satisfied (`sat`) when a point x in some box and an execution y of the network make all atoms of one
+disjunct of that case true.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+Terms = tuple[tuple[int, Fraction], ...]
+
+
+class Semantics(Enum):
+    """The arithmetic that a verdict speaks about."""
+
+    REAL = "real"
+    F32_ANY = "f32-any"
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """The half-space `sum x_i X_i + sum y_j Y_j <= c`, or `< c` when strict; exact in any semantics."""
+
+    x: Terms
+    y: Terms
+    c: Fraction
+    strict: bool = False
+
+    def value(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> Fraction:
+        """The left-hand side at a point, in exact rationals."""
+        total = Fraction(0)
+        for i, a in self.x:
+            total += a * inputs[i]
+        for j, b in self.y:
+            total += b * outputs[j]
+        return total
+
+    def holds(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
+        """Whether the atom is true at a point; no tolerance."""
+        value = self.value(inputs, outputs)
+        return value < self.c if self.strict else value <= self.c
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all terms cancelled: true or false by `c` alone."""
+        return not self.x and not self.y
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One input box and the unsafe region above it: unsafe when x is in the box and some disjunct's atoms all hold.
+
+    lower, upper: (inputs,) exact rationals with lower <= upper.
+    """
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    disjuncts: tuple[tuple[Atom, ...], ...]
+
+    def contains(self, inputs: Sequence[Fraction]) -> bool:
+        """Whether the point lies in the box, read over the reals (for float modes: `farkas.specs.boxes.contains`)."""
+        return len(inputs) == len(self.lower) and all(
+            low <= value <= high for low, value, high in zip(self.lower, inputs, self.upper, strict=True)
+        )
+
+    def violated_disjunct(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> int | None:
+        """The first disjunct whose atoms all hold at the point; None when there is none.  The box is not looked at."""
+        for j, atoms in enumerate(self.disjuncts):
+            if all(atom.holds(inputs, outputs) for atom in atoms):
+                return j
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A query in normal form (see the module's docstring).
+
+    sha256: of the decompressed bytes it was read from ("" when it was not read from a file).
+    vacuous: one message for every contradictory box that was dropped; no cases at all means a vacuous `unsat`.
+    """
+
+    inputs: int
+    outputs: int
+    cases: tuple[Case, ...]
+    sha256: str = ""
+    vacuous: tuple[str, ...] = ()
+
+    def is_unsafe(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
+        """Whether (x, y) is a counterexample, over the reals: the formula of the file at this point."""
+        return any(
+            case.contains(inputs) and case.violated_disjunct(inputs, outputs) is not None for case in self.cases
+        )
