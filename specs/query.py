@@ -81,9 +81,7 @@ class Case:
 
     def contains(self, inputs: Sequence[Fraction]) -> bool:
         """Whether the point lies in the box, read over the reals (for float modes: `farkas.specs.boxes.contains`)."""
-        return len(inputs) == len(self.lower) and all(
-            low <= value <= high for low, value, high in zip(self.lower, inputs, self.upper, strict=True)
-        )
+        return all(low <= value <= high for low, value, high in zip(self.lower, inputs, self.upper, strict=True))
 
     def violated_disjunct(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> int | None:
         """The first disjunct whose atoms all hold at the point; None when there is none.  The box is not looked at."""
@@ -109,6 +107,4 @@ class Property:
 
     def is_unsafe(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
         """Whether (x, y) is a counterexample, over the reals: the formula of the file at this point."""
-        return any(
-            case.contains(inputs) and case.violated_disjunct(inputs, outputs) is not None for case in self.cases
-        )
+        return any(case.contains(inputs) and case.violated_disjunct(inputs, outputs) is not None for case in self.cases)
