@@ -79,7 +79,7 @@ class Rational:
     def sqrt(self, a: Array) -> Array:
         from farkas.ir.errors import UnsupportedOperator
 
-        raise UnsupportedOperator("square roots (BatchNormalization) have no exact rational value; evaluate in binary32")
+        raise UnsupportedOperator("square roots (BatchNormalization) have no exact rational value")
 
     def contract(self, weight: Numbers, x: Array, bias: Numbers | None) -> Array:
         total = x @ exact(weight).T
@@ -89,6 +89,6 @@ class Rational:
 def exact(values: Any) -> Array:
     """An object array of the exact rational values of a float or integer array."""
     array = np.asarray(values)
-    out = np.empty(array.shape, dtype=object)
-    out.flat = [Fraction(v) for v in array.ravel().tolist()]
-    return out
+    out = np.empty(array.size, dtype=object)
+    out[:] = [Fraction(v) for v in array.ravel().tolist()]
+    return out.reshape(array.shape)

@@ -13,7 +13,7 @@ how far the stored coefficients may be from the meant ones.  Nothing is merged a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -28,7 +28,8 @@ class Rounding:
     """How an Affine node may differ from its real value.
 
     count: products and addends of the summation group (0: computed without error).
-    relative: rho such that the true W a + b and the stored one differ by at most rho (|W| |a| + magnitude), in `real` too.
+    relative: rho such that the true W a + b and the stored one differ by at most rho (|W| |a| + magnitude), in
+        `real` too.
     is_sum: a MatMul, Gemm, Conv or Add group, into which a following Add merges.
     """
 
@@ -98,6 +99,19 @@ def sources(node: CoreOp) -> tuple[int, ...]:
             return tuple(t.source for t in terms)
         case Relu(source=source):
             return (source,)
+        case _:
+            assert_never(node)
+
+
+def redirected(node: CoreOp, place: Mapping[int, int]) -> CoreOp:
+    """The same node reading place[i] where it read node i."""
+    match node:
+        case Input():
+            return node
+        case Affine(terms=terms, bias=bias, rounding=rounding, magnitude=magnitude):
+            return Affine(tuple(Term(t.map, place[t.source]) for t in terms), bias, rounding, magnitude)
+        case Relu(source=source):
+            return Relu(place[source])
         case _:
             assert_never(node)
 

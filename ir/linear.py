@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,6 +112,7 @@ class Selection:
 
     index: Indices
     size: int
+    readers: Any = None  # (n, r): the rows that read each position, padded with -1; made when first needed
 
     @property
     def rows(self) -> int:
@@ -120,24 +122,25 @@ class Selection:
     def cols(self) -> int:
         return self.size
 
+    @cached_property
+    def is_identity(self) -> bool:
+        return self.rows == self.size and bool((self.index[1:] - self.index[:-1] == 1).all()) and self.index[0] == 0
+
     def mv(self, x: Any) -> Any:
+        if self.is_identity:
+            return x
         return x[..., self.index] * (self.index >= 0)
 
     def rmv(self, y: Any) -> Any:
-        # One position may be selected several times, so contributions add up; `_inverse` lists them per position.
-        inverse = self._inverse()
-        return (y[..., inverse] * (inverse >= 0)).sum(axis=-1)
+        # One position may be selected several times, so contributions add up.
+        if self.is_identity:
+            return y
+        table = self._table if self.readers is None else self.readers
+        return (y[..., table] * (table >= 0)).sum(axis=-1)
 
-    def _inverse(self) -> Any:
-        """(n, r): the rows that read each position, padded with -1; r is the largest number of readers."""
-        index = self.index.get() if hasattr(self.index, "get") else self.index
-        kept = np.flatnonzero(index >= 0)
-        order = kept[np.argsort(index[kept], kind="stable")]
-        counts = np.bincount(index[kept], minlength=self.size)
-        table = np.full((self.size, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
-        starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-        table[index[order], np.arange(order.size) - starts[index[order]]] = order
-        return table
+    @cached_property
+    def _table(self) -> Any:
+        return transposed(self.index[:, None], self.size)
 
     def absolute(self) -> LinearMap:
         return self
@@ -149,7 +152,97 @@ class Selection:
         return matrix
 
     def on(self, move: Move) -> LinearMap:
-        return Selection(move(self.index), self.size)
+        return Selection(move(self.index), self.size, move(self._table))
+
+
+@dataclass(frozen=True, eq=False)
+class Kronecker:
+    """I (x) W (x) I: W, shape (m, k), applied along the middle of x read as (outer, k, inner).
+
+    Matrix products on tensors of higher rank, from either side, and sums along one axis.
+    """
+
+    matrix: Matrix
+    outer: int
+    inner: int
+
+    @property
+    def rows(self) -> int:
+        return self.outer * int(self.matrix.shape[0]) * self.inner
+
+    @property
+    def cols(self) -> int:
+        return self.outer * int(self.matrix.shape[1]) * self.inner
+
+    def mv(self, x: Any) -> Any:
+        return self._apply(self.matrix, x)
+
+    def rmv(self, y: Any) -> Any:
+        return self._apply(self.matrix.T, y)
+
+    def _apply(self, matrix: Any, x: Any) -> Any:
+        lead = x.shape[:-1]
+        m, k = matrix.shape
+        if self.inner == 1:
+            return (x.reshape(*lead, self.outer, k) @ matrix.T).reshape(*lead, self.outer * m)
+        return (matrix @ x.reshape(*lead, self.outer, k, self.inner)).reshape(*lead, self.outer * m * self.inner)
+
+    def absolute(self) -> LinearMap:
+        return Kronecker(abs(self.matrix), self.outer, self.inner)
+
+    def dense(self) -> Matrix:
+        return np.kron(np.kron(np.eye(self.outer), np.asarray(self.matrix)), np.eye(self.inner))
+
+    def on(self, move: Move) -> LinearMap:
+        return Kronecker(move(self.matrix), self.outer, self.inner)
+
+
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """outer(inner(x)), where `outer` selects, so that absolute values pass through: each row is one row of `inner`."""
+
+    outer: Selection
+    inner: LinearMap
+
+    @property
+    def rows(self) -> int:
+        return self.outer.rows
+
+    @property
+    def cols(self) -> int:
+        return self.inner.cols
+
+    def mv(self, x: Any) -> Any:
+        return self.outer.mv(self.inner.mv(x))
+
+    def rmv(self, y: Any) -> Any:
+        return self.inner.rmv(self.outer.rmv(y))
+
+    def absolute(self) -> LinearMap:
+        return Composed(self.outer, self.inner.absolute())
+
+    def dense(self) -> Matrix:
+        return np.asarray(self.outer.dense() @ self.inner.dense())
+
+    def on(self, move: Move) -> LinearMap:
+        outer = self.outer.on(move)
+        assert isinstance(outer, Selection), "moving a Selection gives a Selection"
+        return Composed(outer, self.inner.on(move))
+
+
+def transposed(index: Indices, size: int) -> Indices:
+    """Where each of `size` positions occurs in `index`, as flat places in it: (size, most occurrences), -1 padded.
+
+    index: (m, r); its negative entries are no positions.
+    """
+    flat = index.ravel()
+    kept = np.flatnonzero(flat >= 0)
+    order = kept[np.argsort(flat[kept], kind="stable")]
+    counts = np.bincount(flat[kept], minlength=size)
+    table = np.full((size, max(1, int(counts.max(initial=0)))), -1, dtype=np.int64)
+    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    table[flat[order], np.arange(order.size) - starts[flat[order]]] = order
+    return table
 
 
 def identity(size: int) -> LinearMap:

@@ -9,17 +9,20 @@ products of 1, treated as two nodes, misses an error of 1000.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term
+from farkas.ir.algebra import Numbers
+from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term, redirected, sources
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.graph import Graph
-from farkas.ir.linear import Diagonal, LinearMap, Selection, Vector, identity
+from farkas.ir.linear import Composed, Diagonal, LinearMap, Selection, Vector, identity
 from farkas.ir.op import Shape
+
+Where = Callable[..., npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,18 @@ class Builder:
         return len(self.nodes) - 1
 
     def affine(
-        self, terms: Sequence[tuple[LinearMap, Value]], bias: Vector, shape: Shape, rounding: Rounding
+        self,
+        terms: Sequence[tuple[LinearMap, Value]],
+        bias: Vector,
+        shape: Shape,
+        rounding: Rounding,
+        magnitude: Vector | None = None,
     ) -> Value:
-        """A new Affine node over `terms`, read in `shape`; bias is flat."""
+        """A new Affine node over `terms`, read in `shape`; bias is flat, and magnitude is |bias| unless given."""
         core = tuple(Term(m, v.node) for m, v in terms)
         bias = np.asarray(bias, dtype=np.float64)
-        return Value(self.append(Affine(core, bias, rounding, abs(bias)), bias.shape[0]), shape)
+        node = Affine(core, bias, rounding, abs(bias) if magnitude is None else magnitude)
+        return Value(self.append(node, bias.shape[0]), shape)
 
     def relu(self, x: Value) -> Value:
         return Value(self.append(Relu(x.node), x.size), x.shape)
@@ -64,33 +73,55 @@ class Builder:
         """The same flat value in another shape: no node."""
         return Value(x.node, shape)
 
-    def move(self, parts: Sequence[tuple[npt.NDArray[np.int64], Value]], shape: Shape) -> Value:
-        """Data movement, without error: output[i] = part[index[i]], index flat over the output, -1 elsewhere."""
-        if len(parts) == 1 and np.array_equal(parts[0][0], np.arange(parts[0][1].size)):
-            return self.reshape(parts[0][1], shape)
-        terms = [(Selection(np.asarray(index, dtype=np.int64).ravel(), v.size), v) for index, v in parts]
-        return self.affine(terms, np.zeros(terms[0][0].rows), shape, Rounding())
+    def rearrange(self, where: Where, xs: Sequence[Value], constants: Sequence[Numbers] = ()) -> Value:
+        """Data movement, without error.
+
+        `where` moves arrays as the operator does, given one array per value of `xs` and then one per constant; it is
+        run on the positions of their elements.
+        """
+        shapes = [x.shape for x in xs] + [c.shape for c in constants]
+        offsets = np.cumsum([0] + [int(np.prod(shape, dtype=np.int64)) for shape in shapes])
+        arrays = (np.arange(a, b).reshape(s) for a, b, s in zip(offsets, offsets[1:], shapes, strict=False))
+        target = where(*arrays)
+        flat = target.ravel()
+        if len(xs) == 1 and np.array_equal(flat, np.arange(xs[0].size)):
+            return self.reshape(xs[0], target.shape)
+        terms: list[tuple[LinearMap, Value]] = []
+        for x, start, stop in zip(xs, offsets, offsets[1:], strict=False):
+            terms.append((Selection(np.where((flat >= start) & (flat < stop), flat - start, -1), x.size), x))
+        pool = np.concatenate([np.zeros(offsets[len(xs)]), *(c.ravel().astype(np.float64) for c in constants)])
+        return self.affine(terms, pool[flat], target.shape, Rounding())
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        """max(a, b) = a + relu(b - a), without error: the comparison rounds nothing."""
+        size = a.size
+        minus = Diagonal(np.full(size, -1.0))
+        difference = self.affine([(minus, a), (identity(size), b)], np.zeros(size), a.shape, Rounding())
+        gain = self.relu(difference)
+        return self.affine([(identity(size), a), (identity(size), gain)], np.zeros(size), a.shape, Rounding())
 
     def scale(self, x: Value, factors: Vector, bias: Vector, rounding: Rounding) -> Value:
         """factors * x + bias, componentwise; both flat."""
         return self.affine([(Diagonal(np.asarray(factors, dtype=np.float64)), x)], bias, x.shape, rounding)
 
     def add(self, values: Sequence[Value], constant: Vector | None, shape: Shape) -> Value:
-        """The sum of `values` (all of `shape`) and a flat constant, as one summation group."""
+        """The sum of `values` (each broadcast to `shape`) and a flat constant, as one summation group."""
         size = int(np.prod(shape, dtype=np.int64))
         terms: list[Term] = []
         biases: list[Vector] = []
         count, relative, magnitude = 0, 0.0, np.zeros(size)
         for value in values:
             node = self.nodes[value.node]
+            index = np.broadcast_to(np.arange(value.size).reshape(value.shape), shape).ravel()
+            spread = None if value.size == size else Selection(index, value.size)
             if isinstance(node, Affine) and node.rounding.is_sum:
-                terms.extend(node.terms)
-                biases.append(node.bias)
-                magnitude = magnitude + node.magnitude
+                terms.extend(t if spread is None else Term(Composed(spread, t.map), t.source) for t in node.terms)
+                biases.append(node.bias[index])
+                magnitude = magnitude + node.magnitude[index]
                 count += node.rounding.count
                 relative = max(relative, node.rounding.relative)
             else:
-                terms.append(Term(identity(size), value.node))
+                terms.append(Term(spread or identity(size), value.node))
                 count += 1
         if constant is not None:
             biases.append(constant)
@@ -104,7 +135,16 @@ class Builder:
         return Value(self.append(Affine(tuple(terms), bias, rounding, magnitude), size), shape)
 
     def program(self, output: Value) -> Program:
-        return Program(tuple(self.nodes), tuple(self.sizes), output.node, tuple(self.names))
+        """The program of the nodes on which `output` depends (an Add leaves the groups it took over unread)."""
+        live = {0, output.node}
+        for i in range(output.node, -1, -1):
+            if i in live:
+                live.update(sources(self.nodes[i]))
+        kept = sorted(live)
+        place = {old: new for new, old in enumerate(kept)}
+        nodes = tuple(redirected(self.nodes[i], place) for i in kept)
+        names = tuple(self.names[i] for i in kept)
+        return Program(nodes, tuple(self.sizes[i] for i in kept), place[output.node], names)
 
 
 def _sum_exactly(biases: Sequence[Vector], size: int) -> tuple[Vector, bool]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from farkas.ir.algebra import Algebra, Array
 
 if TYPE_CHECKING:
+    from farkas.ir.graph import Node
     from farkas.ir.lowering import Builder, Value
+    from farkas.ir.onnx_node import OnnxNode
 
 Shape = tuple[int, ...]
 
@@ -29,3 +32,7 @@ class Op(Protocol):
     def denote(self, alg: Algebra, *xs: Array) -> Array: ...
 
     def lower(self, b: Builder, *xs: Value) -> Value: ...
+
+
+# One ONNX node -> the surface nodes that compute it, the last of each output named as the file names it.
+Importer = Callable[["OnnxNode"], "tuple[Node, ...]"]

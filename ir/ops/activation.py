@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from farkas.ir.algebra import Algebra, Array
-from farkas.ir.op import Shape
+from farkas.ir.graph import Node
+from farkas.ir.onnx_node import OnnxNode
+from farkas.ir.op import Importer, Op, Shape
 
 if TYPE_CHECKING:
     from farkas.ir.lowering import Builder, Value
@@ -31,3 +34,12 @@ class Relu:
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
         return b.relu(x)
+
+
+def _relu(node: OnnxNode) -> tuple[Node, ...]:
+    node.attributes_are()
+    return node.gives(Relu(), node.variable(0))
+
+
+OPS: tuple[type[Op], ...] = (Relu,)
+IMPORTERS: Mapping[str, Importer] = {"Relu": _relu}

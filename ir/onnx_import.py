@@ -1,0 +1,160 @@
+"""ONNX bytes -> Graph.
+
+Nodes are taken in the order of the file, which the format wants topological.  What depends on no input is folded to a
+constant (farkas.ir.fold), what does is handed to its operator's importer (farkas.ir.ops).  Nodes on which no output
+depends are left out.  Everything that has no exact meaning here is refused before any solving starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from farkas.ir.errors import MalformedNetwork, UnsupportedOperator
+from farkas.ir.fold import FOLDED, MAX_CONSTANT, fold
+from farkas.ir.graph import Graph, Node
+from farkas.ir.onnx_node import Constant, OnnxNode, Tensor
+from farkas.ir.onnx_wire import DTYPES, ValueInfo, WireModel, WireNode, decompressed, read_model
+from farkas.ir.op import Shape
+from farkas.ir.ops import IMPORTERS
+
+OPSETS = range(8, 22)
+
+
+def supported_operators() -> tuple[str, ...]:
+    """ONNX operators that may be applied to variable tensors, sorted."""
+    return tuple(sorted(IMPORTERS))
+
+
+def folded_operators() -> tuple[str, ...]:
+    """ONNX operators that are evaluated when all their operands are constant (or, for Shape, known), sorted."""
+    return tuple(sorted({*FOLDED, *IMPORTERS}))
+
+
+def load_onnx(data: bytes) -> Graph:
+    """The network in the bytes of an .onnx file, gzip-compressed or not.
+
+    Dynamic dimensions are set to 1, which `Graph.notes` records.  Raises MalformedNetwork for bytes that are no
+    consistent ONNX model and UnsupportedOperator for whatever has no meaning here.
+    """
+    raw = decompressed(data)
+    model = read_model(raw)
+    if model.opset not in OPSETS:
+        raise UnsupportedOperator(
+            f"the model uses opset {model.opset}; {OPSETS[0]} to {OPSETS[-1]} are supported: convert or re-export it"
+        )
+    return _Import(model).graph(hashlib.sha256(raw).hexdigest())
+
+
+class _Import:
+    """State of one import: the value of every tensor so far, and the surface nodes made."""
+
+    def __init__(self, model: WireModel) -> None:
+        self.model = model
+        self.notes: list[str] = []
+        self.values: dict[str, Tensor | Constant] = dict(model.initializers)
+        self.nodes: list[Node] = []
+        variables = [info for info in model.inputs if info.name not in model.initializers]
+        self.inputs = tuple((info.name, self.input_shape(info)) for info in variables)
+        self.dtype = _element_type(variables)
+        if len({name for name, _ in self.inputs}) != len(self.inputs):
+            raise MalformedNetwork("two inputs of the network have the same name")
+        self.values.update({name: Tensor(name, shape) for name, shape in self.inputs})
+
+    def input_shape(self, info: ValueInfo) -> Shape:
+        if info.dims is None:
+            raise MalformedNetwork(f"input '{info.name}' has no shape; export the network with one")
+        if any(d is not None and d <= 0 for d in info.dims):
+            raise MalformedNetwork(f"input '{info.name}' has shape {info.dims}; dimensions must be positive")
+        if None in info.dims:
+            self.notes.append(f"dynamic dimensions of input '{info.name}' are taken to be 1")
+        return tuple(1 if d is None else d for d in info.dims)
+
+    def graph(self, sha256: str) -> Graph:
+        for wire in _live(self.model):
+            self.add(wire)
+        outputs = tuple(info.name for info in self.model.outputs)
+        for name in outputs:
+            if isinstance(self.values.get(name), np.ndarray):
+                raise UnsupportedOperator(f"output '{name}' is a constant; it depends on no input")
+        names = {name for name, _ in self.inputs} | {node.name for node in self.nodes}
+        missing = [name for name in outputs if name not in names]
+        if missing or not outputs:
+            raise MalformedNetwork(f"output '{missing[0]}' is produced by no node" if missing else "no outputs")
+        built = Graph.build(self.inputs, tuple(self.nodes), outputs, sha256=sha256, dtype=self.dtype.name)
+        return Graph(built.inputs, built.nodes, outputs, built.shapes, sha256, built.dtype, tuple(self.notes))
+
+    def add(self, wire: WireNode) -> None:
+        if wire.domain:
+            raise UnsupportedOperator(
+                f"ONNX operator '{wire.kind}' of domain '{wire.domain}' (node '{wire.name}') is not supported; "
+                "only the default domain is"
+            )
+        if wire.kind not in IMPORTERS and wire.kind not in FOLDED:
+            raise UnsupportedOperator(
+                f"ONNX operator '{wire.kind}' (node '{wire.name}') is not supported. "
+                f"Supported: {', '.join(supported_operators())}."
+            )
+        operands = tuple(self.operand(wire, name) for name in wire.inputs)
+        node = OnnxNode(wire.name, wire.kind, self.model.opset, self.dtype, operands, wire.outputs, wire.attributes)
+        if not node.outputs or not node.outputs[0]:
+            node.malformed("it has no output")
+        if wire.kind in FOLDED or not any(isinstance(operand, Tensor) for operand in operands):
+            constants = fold(node)
+            if constants is not None:
+                for name, array in zip(node.outputs, constants, strict=False):
+                    self.define(name, array)
+                return
+        if wire.kind not in IMPORTERS:
+            node.refuse("it is supported for constant operands only, and one of these depends on the input")
+        for made in IMPORTERS[wire.kind](node):
+            shape = made.op.infer(*(self.shape(name) for name in made.inputs))
+            if math.prod(shape) > MAX_CONSTANT or not all(shape):
+                node.refuse(f"its result has shape {shape}; between 1 and {MAX_CONSTANT} elements are supported")
+            self.define(made.name, Tensor(made.name, shape))
+            self.nodes.append(made)
+
+    def operand(self, wire: WireNode, name: str) -> Tensor | Constant | None:
+        if not name:
+            return None
+        if name not in self.values:
+            raise MalformedNetwork(
+                f"ONNX operator '{wire.kind}' (node '{wire.name}') reads '{name}', which nothing before it produces"
+            )
+        return self.values[name]
+
+    def shape(self, name: str) -> Shape:
+        value = self.values[name]
+        assert isinstance(value, Tensor), f"importers name variable tensors only, not '{name}'"
+        return value.shape
+
+    def define(self, name: str, value: Tensor | Constant) -> None:
+        if name in self.values:
+            raise MalformedNetwork(f"tensor '{name}' is produced twice")
+        self.values[name] = value
+
+
+def _element_type(variables: Sequence[ValueInfo]) -> np.dtype[Any]:
+    """The common element type of the inputs: float32 or float64."""
+    if not variables:
+        raise MalformedNetwork("the network has no input")
+    types = {info.elem_type for info in variables}
+    if len(types) > 1 or not types <= {1, 11}:
+        found = ", ".join(sorted(str(DTYPES.get(t, f"type {t}")) for t in types))
+        raise UnsupportedOperator(f"the network's inputs have element type {found}; float32 or float64 is supported")
+    return DTYPES[types.pop()].newbyteorder("=")
+
+
+def _live(model: WireModel) -> list[WireNode]:
+    """The nodes on which an output depends, in file order."""
+    wanted = {info.name for info in model.outputs}
+    kept: list[WireNode] = []
+    for wire in reversed(model.nodes):
+        if wanted.intersection(wire.outputs):
+            wanted.update(wire.inputs)
+            kept.append(wire)
+    return kept[::-1]
