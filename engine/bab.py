@@ -1,0 +1,390 @@
+"""Branch and bound by input splitting: cut the box until every piece is provably safe or a witness appears.
+
+Each round takes a batch of open boxes, bounds all neurons and the property's rows over them, closes the boxes in
+which every disjunct of the unsafe set is impossible, and bisects the others along the input that `branching` names.
+Depth first with the worst box on top, so that memory stays bounded by depth times batch and witnesses show early; the
+state of a box is its corners, the inherited pre-activation bounds and its place in the proof tree.
+
+A disjunct is a conjunction of atoms; one atom whose bound exceeds its threshold refutes it, and so does a weighted sum
+of two atoms.  Weights are found on the linear lower bounds of the two rows over the box (seven ratios, all pairs) and
+the weighted row is then bounded by itself, which is never worse.
+
+`margin` is what a leaf must clear beyond its threshold: 0 for a plain verdict (the bounds are rounded outward), a
+little more when a certificate is wanted, for the checker's integers lose some 1e-6 by flooring.
+
+What it rests on: soundness of `crown` (every execution of the box lies in the bounds), and children that cover the
+parent (`problem.bisect`).  Wrong attribution costs time only.
+Wang et al., Formal Security Analysis of Neural Networks using Symbolic Intervals, USENIX Security 2018 (input
+bisection); Brix et al., VNN-COMP 2025 results for what to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.engine.branching import sensitivity
+from farkas.engine.budget import Budget
+from farkas.engine.problem import Family, Matrix, bisect
+from farkas.engine.tree import Closing, LeafKind, ProofTree
+from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, Propagator, Refined, Rows
+from farkas.runtime_cuda.prepared import Prepared
+
+RULES = (ADAPTIVE, ZERO, PARALLEL)
+INTERMEDIATE = (ADAPTIVE,)  # a second slope set saved 7 % of the boxes on ACAS Xu and cost 50 % of the time
+RATIOS = 8  # weights of a pair of atoms are k : RATIOS - k
+LARGEST_BATCH = 256
+PACK_BELOW = 0.85  # pack when less than this share of the neurons is alive; above, the copies cost more than they save
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Open boxes, structure of arrays, worst last.
+
+    x_lower, x_upper (B, n0) on the grid; lower, upper (B, width) inherited bounds; case (B,) position in the family;
+    node (B,) in that case's tree; score (B,) best proved margin of the parent (negative).
+    """
+
+    x_lower: Matrix
+    x_upper: Matrix
+    lower: Matrix
+    upper: Matrix
+    case: npt.NDArray[np.int64]
+    node: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return int(self.case.shape[0])
+
+    def take(self, index: Any) -> Block:
+        return Block(
+            self.x_lower[index], self.x_upper[index], self.lower[index], self.upper[index],
+            self.case[index], self.node[index], self.score[index],
+        )  # fmt: skip
+
+
+def _join(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    names = ("x_lower", "x_upper", "lower", "upper", "case", "node", "score")
+    return Block(*(np.concatenate([getattr(b, name) for b in blocks]) for name in names))
+
+
+@dataclass(eq=False)
+class Progress:
+    """What a search knows so far: counts, the worst open margin, the closest candidate."""
+
+    boxes: int = 0
+    leaves: int = 0
+    open: int = 0
+    best_bound: float = -np.inf
+    closest: float = np.inf
+    batch: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A point of the box of case `case` (position in the family) that may violate; its float64 slack, > 0 violates."""
+
+    case: int
+    point: npt.NDArray[np.float64]
+    slack: float
+
+
+@dataclass(eq=False)
+class Search:
+    """One family of cases; `rounds` yields after each batch, with the candidates that it met."""
+
+    net: Prepared
+    family: Family
+    binary32: bool
+    margin: float
+    evaluate: Callable[[Matrix], Matrix]
+    trees: list[ProofTree]
+    progress: Progress = field(default_factory=Progress)
+    queue: list[Block] = field(default_factory=list)
+    stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can improve
+
+    def start(self) -> None:
+        """Put the root box of every case on the queue."""
+        count = len(self.family.members)
+        unknown = np.full((count, self.net.width), np.inf)
+        index = np.arange(count)
+        root = Block(
+            self.family.lower, self.family.upper, -unknown, unknown, index, np.zeros(count, dtype=np.int64),
+            np.full(count, -np.inf),
+        )  # fmt: skip
+        self.push(root.take(index[::-1]))
+
+    def push(self, block: Block) -> None:
+        if len(block):
+            self.queue.append(block)
+            self.progress.open += len(block)
+
+    @property
+    def is_done(self) -> bool:
+        return not self.queue
+
+    def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
+        """Work until the queue is empty or the budget is spent; the caller may stop at any yield."""
+        while self.queue and not budget.is_spent:
+            before = budget.elapsed_s
+            block = self._pop(self.progress.batch)
+            yield self._step(block)
+            self._adapt(budget.elapsed_s - before)
+
+    def _adapt(self, seconds: float) -> None:
+        # A quarter of a second a batch keeps the timeout to within 1 s and the progress line alive.
+        batch = self.progress.batch
+        if seconds > 0.25:
+            self.progress.batch = max(1, batch // 2)
+        elif seconds < 0.1:
+            self.progress.batch = min(LARGEST_BATCH, batch * 2)
+
+    def _pop(self, count: int) -> Block:
+        taken: list[Block] = []
+        while self.queue and count > 0:
+            block = self.queue.pop()
+            if len(block) > count:
+                self.queue.append(block.take(slice(0, len(block) - count)))
+                block = block.take(slice(len(block) - count, None))
+            taken.append(block)
+            count -= len(block)
+        result = _join(taken)
+        self.progress.open -= len(result)
+        return result
+
+    def _step(self, block: Block) -> list[Candidate]:
+        net = self._packed(block)
+        asarray = net.backend.asarray
+        worker = Propagator(net, INTERMEDIATE)
+        refined = worker.refine(
+            asarray(block.x_lower), asarray(block.x_upper), asarray(block.lower[:, net.kept]),
+            asarray(block.upper[:, net.kept]), influence=True,
+        )  # fmt: skip
+        x_rows = None if self.family.x_rows is None else asarray(self.family.x_rows)
+        rows = worker.bound(refined.boxes, asarray(self.family.y_rows), x_rows, RULES)
+        verdict = _Verdicts(self, worker, refined, rows, asarray(self.family.thresholds[block.case]))
+        self.progress.boxes += len(block)
+        still = self._record(block, verdict)
+        candidates = self._candidates(block, rows, verdict, still)
+        self._split(block, net, refined, rows, verdict, still)
+        return candidates
+
+    def _packed(self, block: Block) -> Prepared:
+        alive = (block.upper > 0).any(axis=0)
+        if not self.net.packable or alive.mean() > PACK_BELOW:
+            return self.net
+        return self.net.pack(alive)
+
+    def _record(self, block: Block, verdict: _Verdicts) -> npt.NDArray[np.int64]:
+        """Write closed leaves into the trees; the positions that stay open."""
+        closed = verdict.closed
+        for b in np.flatnonzero(closed):
+            self.trees[block.case[b]].close_leaf(int(block.node[b]), verdict.kind(int(b)))
+        self.progress.leaves += int(closed.sum())
+        return np.flatnonzero(~closed)
+
+    def _candidates(self, block: Block, rows: Rows, verdict: _Verdicts, still: Any) -> list[Candidate]:
+        """Where the linear bound of the open row is least: the corner that the search believes in most."""
+        if not len(still):
+            return []
+        to_numpy = self.net.backend.to_numpy
+        chosen = verdict.open_row[still]
+        coef = to_numpy(rows.inputs)[still, verdict.open_rule[still], chosen]
+        points = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
+        slack = self.slack(points, block.case[still])
+        worst = int(np.argmax(slack))
+        self.progress.closest = min(self.progress.closest, -float(slack[worst]))
+        return [Candidate(int(block.case[still[i]]), points[i], float(slack[i])) for i in np.flatnonzero(slack >= 0)[:8]] or [
+            Candidate(int(block.case[still[worst]]), points[worst], float(slack[worst]))
+        ]
+
+    def slack(self, points: Matrix, case: Any) -> npt.NDArray[np.float64]:
+        """(B,): by how much the best disjunct of each point's case holds, in float64; >= 0 suggests a witness."""
+        values = self.evaluate(points) @ self.family.y_rows.T
+        if self.family.x_rows is not None:
+            values = values + points @ self.family.x_rows.T
+        free = self.family.thresholds[case] - values
+        best = np.full(len(points), -np.inf)
+        for rows in self.family.disjuncts:
+            best = np.maximum(best, free[:, rows].min(axis=1) if rows else np.inf)
+        return best
+
+    def _split(
+        self, block: Block, net: Prepared, refined: Refined, rows: Rows, verdict: _Verdicts, still: Any
+    ) -> None:
+        if not len(still):
+            return
+        to_numpy = net.backend.to_numpy
+        score = to_numpy(sensitivity(net, refined, rows, net.backend.asarray(verdict.open_weights())))[still]
+        x_lower, x_upper = block.x_lower[still], block.x_upper[still]
+        first, second = bisect(x_lower, x_upper, self.binary32)
+        splittable = (first >= x_lower) & (second <= x_upper) & ((first < x_upper) | (second > x_lower))
+        width = x_upper - x_lower
+        # Where the sensitivity is 0 everywhere (all rows constant in the free inputs), the widest input serves.
+        score = np.where(splittable, score + 1e-30 * width, -1.0)
+        dimension = score.argmax(axis=1)
+        possible = splittable[np.arange(len(still)), dimension]
+        for b in still[~possible]:
+            self.stuck.append((int(block.case[b]), int(block.node[b])))
+        keep = np.flatnonzero(possible)
+        if not len(keep):
+            return
+        lower, upper = np.array(block.lower[still[keep]]), np.array(block.upper[still[keep]])
+        lower[:, net.kept], upper[:, net.kept] = to_numpy(refined.lower)[still[keep]], to_numpy(refined.upper)[still[keep]]
+        margins = verdict.worst[still[keep]]
+        self.push(self._children(block.take(still[keep]), lower, upper, dimension[keep], first[keep], second[keep], margins))
+
+    def _children(
+        self, parent: Block, lower: Matrix, upper: Matrix, dimension: Any, first: Matrix, second: Matrix, margins: Any
+    ) -> Block:
+        """Both halves of every parent, worst parents last."""
+        order = np.argsort(-margins, kind="stable")
+        picks = np.repeat(order, 2)
+        side = np.tile([0, 1], len(order))
+        child = np.array([self.trees[parent.case[b]].split(int(parent.node[b]), int(dimension[b])) for b in order])
+        x_lower, x_upper = parent.x_lower[picks], parent.x_upper[picks]
+        d = dimension[picks]
+        rows = np.arange(len(picks))
+        x_upper[rows[side == 0], d[side == 0]] = first[picks, d][side == 0]
+        x_lower[rows[side == 1], d[side == 1]] = second[picks, d][side == 1]
+        node = np.repeat(child, 2) + side
+        return Block(x_lower, x_upper, lower[picks], upper[picks], parent.case[picks], node, margins[picks])
+
+
+class _Verdicts:
+    """Which disjuncts of which boxes are refuted, and how; combinations of two atoms are tried on the open ones."""
+
+    def __init__(self, search: Search, worker: Propagator, refined: Refined, rows: Rows, thresholds: Any) -> None:
+        to_numpy = search.net.backend.to_numpy
+        self._family = search.family
+        self._disjuncts = search.family.disjuncts
+        excess = to_numpy(rows.value) - to_numpy(thresholds)[:, None]  # (B, rules, R)
+        self._rule = excess.argmax(axis=1)
+        self._excess = excess.max(axis=1)
+        count = excess.shape[0]
+        self._empty = to_numpy(refined.empty)
+        self._pairs: dict[tuple[int, int], Closing] = {}
+        refuted = np.zeros((count, len(self._disjuncts)), dtype=bool)
+        best = np.full((count, len(self._disjuncts)), -np.inf)
+        for d, members in enumerate(self._disjuncts):
+            if members:
+                best[:, d] = self._excess[:, members].max(axis=1)
+                refuted[:, d] = best[:, d] > search.margin
+        refuted[self._empty] = True
+        for d, members in enumerate(self._disjuncts):
+            open_boxes = np.flatnonzero(~refuted[:, d])
+            if len(members) > 1 and len(open_boxes):
+                self._combine(search, worker, refined, rows, thresholds, d, open_boxes, refuted, best)
+        self.closed = refuted.all(axis=1)
+        self.worst = np.where(refuted, np.inf, best).min(axis=1, initial=np.inf)
+        self._refuted = refuted
+        # One open row a box: the best row of its worst open disjunct.
+        worst = np.where(refuted, np.inf, best).argmin(axis=1) if self._disjuncts else np.zeros(count, dtype=np.int64)
+        self.open_row = np.zeros(count, dtype=np.int64)
+        for d, members in enumerate(self._disjuncts):
+            if members:
+                picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
+                self.open_row = np.where(worst == d, picked, self.open_row)
+        self.open_rule = self._rule[np.arange(count), self.open_row] if excess.shape[2] else np.zeros(count, dtype=np.int64)
+
+    def open_weights(self) -> Matrix:
+        """(B, R): 1 for the best row of every open disjunct."""
+        weights = np.zeros_like(self._excess)
+        for d, members in enumerate(self._disjuncts):
+            if members:
+                picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
+                rows = np.flatnonzero(~self._refuted[:, d])
+                weights[rows, picked[rows]] = 1.0
+        return weights
+
+    def kind(self, b: int) -> LeafKind:
+        """The reasons that close box b, one a disjunct."""
+        closings = []
+        for d, members in enumerate(self._disjuncts):
+            closing = self._pairs.get((b, d))
+            if closing is None:
+                if members:
+                    position = int(self._excess[b, members].argmax())
+                    closing = Closing(int(self._rule[b, members[position]]), ((position, 1),))
+                    closing = Closing(RULES[closing.rule], closing.atoms)
+                else:
+                    closing = Closing(ADAPTIVE, ())  # only an empty box closes an atomless disjunct
+            closings.append(closing)
+        return tuple(closings)
+
+    def _combine(
+        self, search: Search, worker: Propagator, refined: Refined, rows: Rows, thresholds: Any, d: int, open_boxes: Any,
+        refuted: Any, best: Any,
+    ) -> None:  # fmt: skip
+        to_numpy, members = search.net.backend.to_numpy, self._disjuncts[d]
+        coef = to_numpy(rows.inputs)[open_boxes][:, :, list(members)]
+        const = to_numpy(rows.const)[open_boxes][:, :, list(members)] - to_numpy(thresholds)[open_boxes][:, None, list(members)]
+        x_lower, x_upper = to_numpy(refined.boxes.x_lower)[open_boxes], to_numpy(refined.boxes.x_upper)[open_boxes]
+        value, rule, pair, ratio = _best_pair(coef, const, x_lower, x_upper)
+        hopeful = np.flatnonzero(value > search.margin)
+        if not len(hopeful):
+            return
+        boxes = open_boxes[hopeful]
+        pairs = list(combinations(range(len(members)), 2))
+        first = np.array([members[pairs[p][0]] for p in pair[hopeful]])
+        second = np.array([members[pairs[p][1]] for p in pair[hopeful]])
+        k = ratio[hopeful]
+        y_rows = self._family.y_rows[first] * k[:, None] + self._family.y_rows[second] * (RATIOS - k)[:, None]
+        x_rows = self._family.x_rows
+        if x_rows is not None:
+            x_rows = x_rows[first] * k[:, None] + x_rows[second] * (RATIOS - k)[:, None]
+        bounds = to_numpy(thresholds)[boxes]
+        limit = bounds[np.arange(len(boxes)), first] * k + bounds[np.arange(len(boxes)), second] * (RATIOS - k)
+        limit = limit + abs(limit) * 2.0**-50
+        asarray = search.net.backend.asarray
+        part = _select(refined.boxes, asarray(boxes))
+        again = worker.bound(part, asarray(y_rows[:, None]), None if x_rows is None else asarray(x_rows[:, None]), RULES)
+        excess = to_numpy(again.value)[:, :, 0] - limit[:, None]
+        chosen = excess.argmax(axis=1)
+        for i in np.flatnonzero(excess.max(axis=1) > search.margin * RATIOS):
+            b = int(boxes[i])
+            i1, i2 = pairs[pair[hopeful[i]]]
+            self._pairs[b, d] = Closing(RULES[int(chosen[i])], ((i1, int(k[i])), (i2, RATIOS - int(k[i]))))
+            refuted[b, d] = True
+
+
+def _best_pair(coef: Matrix, const: Matrix, x_lower: Matrix, x_upper: Matrix) -> tuple[Any, Any, Any, Any]:
+    """Per box the pair of rows, ratio and rule whose weighted linear bound is largest over the box.
+
+    coef (B, rules, M, n0), const (B, rules, M); returns value, rule, pair number, weight of the first of the pair.
+    """
+    count, rules, rows, _ = coef.shape
+    best = np.full(count, -np.inf)
+    rule, pair, ratio = (np.zeros(count, dtype=np.int64) for _ in range(3))
+    for number, (i, j) in enumerate(combinations(range(rows), 2)):
+        for k in range(1, RATIOS):
+            w = k / RATIOS
+            a = coef[:, :, i] * w + coef[:, :, j] * (1 - w)
+            positive = np.maximum(a, 0.0)
+            value = const[:, :, i] * w + const[:, :, j] * (1 - w)
+            value = value + (positive @ x_lower[:, :, None] + (a - positive) @ x_upper[:, :, None])[:, :, 0]
+            at = value.argmax(axis=1)
+            top = value[np.arange(count), at]
+            better = top > best
+            best = np.where(better, top, best)
+            rule, pair, ratio = (np.where(better, n, o) for n, o in ((at, rule), (number, pair), (k, ratio)))
+    return best, rule, pair, ratio
+
+
+def _select(boxes: Any, index: Any) -> Any:
+    from farkas.runtime_cuda.crown import Boxes
+
+    def pick(values: Any) -> Any:
+        return None if values is None else values[index]
+
+    return Boxes(
+        boxes.x_lower[index], boxes.x_upper[index], [pick(v) for v in boxes.lower], [pick(v) for v in boxes.upper],
+        [pick(v) for v in boxes.magnitude], {v: e[index] for v, e in boxes.error.items()}, {}, boxes.empty[index],
+    )  # fmt: skip

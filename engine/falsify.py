@@ -1,0 +1,125 @@
+"""Looking for a witness before and during the search: centre, corners, samples, projected gradient.
+
+Everything here is float64 and heuristic; a candidate becomes a verdict only through `replay`.  Points are taken from
+the box of binary32 numbers that lie in the exact input set, so that what is found can be replayed as it stands.
+The attack is staged, for it costs as much as the median instance: 256 points first, gradient steps after the root
+bound has failed to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.engine.bab import Candidate
+from farkas.engine.budget import Budget
+from farkas.engine.problem import Family, Matrix
+from farkas.ir.core import Program, run_float
+from farkas.runtime_cuda.attack import output_and_gradient
+
+Vector = npt.NDArray[np.float64]
+CORNER_INPUTS = 6  # all corners up to this many free inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """Candidates for one family.
+
+    points_lower, points_upper: (cases, n0) the binary32 ends of the input sets (any float64 in `real`).
+    """
+
+    program: Program
+    family: Family
+    points_lower: Matrix
+    points_upper: Matrix
+    rng: np.random.Generator
+
+    def slack(self, points: Matrix, case: npt.NDArray[np.int64]) -> Vector:
+        """(B,) by how much the best disjunct holds, in float64; >= 0 suggests a witness."""
+        return self._slack_of(run_float(self.program, points)[self.program.output], points, case)[0]
+
+    def _slack_of(
+        self, y: Matrix, points: Matrix, case: npt.NDArray[np.int64]
+    ) -> tuple[Vector, npt.NDArray[np.int64]]:
+        """Slack and the tightest atom (row index, -1 if none) of each point's best disjunct."""
+        values = y @ self.family.y_rows.T
+        if self.family.x_rows is not None:
+            values = values + points @ self.family.x_rows.T
+        free = self.family.thresholds[case] - values
+        best = np.full(len(points), -np.inf)
+        row = np.full(len(points), -1, dtype=np.int64)
+        for rows in self.family.disjuncts:
+            if not rows:
+                return np.full(len(points), np.inf), row
+            part = free[:, rows]
+            tight = part.argmin(axis=1)
+            value = part[np.arange(len(points)), tight]
+            better = value > best
+            best = np.where(better, value, best)
+            row = np.where(better, np.asarray(rows)[tight], row)
+        return best, row
+
+    def sample(self, count: int) -> list[Candidate]:
+        """Centre, corners and random points of every case, `count` points in all (at least two a case)."""
+        cases = len(self.family.members)
+        each = max(2, count // cases)
+        points, owner = [], []
+        for case in range(cases):
+            own = self._points(case, each)
+            points.append(own)
+            owner.append(np.full(len(own), case, dtype=np.int64))
+        return self._best(np.concatenate(points), np.concatenate(owner), 16)
+
+    def _points(self, case: int, count: int) -> Matrix:
+        lower, upper = self.points_lower[case], self.points_upper[case]
+        free = np.flatnonzero(upper > lower)
+        chosen = [np.where(upper > lower, 0.5 * lower + 0.5 * upper, lower)[None]]
+        if 0 < len(free) <= CORNER_INPUTS and 2 ** len(free) <= count:
+            bits = (np.arange(2 ** len(free))[:, None] >> np.arange(len(free))) & 1
+            corners = np.repeat(lower[None], len(bits), axis=0)
+            corners[:, free] = np.where(bits == 1, upper[free], lower[free])
+            chosen.append(corners)
+        rest = count - sum(len(c) for c in chosen)
+        if rest > 0 and len(free):
+            random = np.repeat(lower[None], rest, axis=0)
+            random[:, free] += (upper - lower)[free] * self.rng.random((rest, len(free)))
+            extreme = self.rng.random((rest, len(free))) < 0.3
+            ends = np.where(self.rng.random((rest, len(free))) < 0.5, lower[free], upper[free])
+            random[:, free] = np.where(extreme, ends, random[:, free])
+            chosen.append(random)
+        return np.concatenate(chosen)
+
+    def descend(self, starts: list[Candidate], steps: int, budget: Budget) -> Iterator[list[Candidate]]:
+        """Projected sign-gradient from the given points on the tightest atom of the best disjunct; yields improvements."""
+        if not starts:
+            return
+        case = np.array([c.case for c in starts], dtype=np.int64)
+        points = np.array([c.point for c in starts])
+        lower, upper = self.points_lower[case], self.points_upper[case]
+        step = 0.25
+        for _ in range(steps):
+            if budget.is_spent:
+                return
+            picked = np.zeros(len(points), dtype=np.int64)
+
+            def choose(y: Matrix, at: Matrix = points, out: npt.NDArray[np.int64] = picked) -> Matrix:
+                out[:] = self._slack_of(y, at, case)[1]
+                return self.family.y_rows[out]
+
+            _, gradient = output_and_gradient(self.program, points, choose)
+            if self.family.x_rows is not None:
+                gradient = gradient + self.family.x_rows[picked]
+            # Atoms read `row <= threshold`: descending the tightest one raises the slack.
+            points = np.clip(points - step * (upper - lower) * np.sign(gradient), lower, upper)
+            step *= 0.85
+            found = self._best(points, case, 8)
+            yield found
+
+    def _best(self, points: Matrix, case: npt.NDArray[np.int64], count: int) -> list[Candidate]:
+        points = np.clip(points, self.points_lower[case], self.points_upper[case])
+        slack = self.slack(points, case)
+        order = np.argsort(-slack, kind="stable")[:count]
+        return [Candidate(int(case[i]), points[i], float(slack[i])) for i in order]

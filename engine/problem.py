@@ -1,0 +1,133 @@
+"""A query in numbers: boxes on the certificate's grid, rows and thresholds, cases that share their rows grouped.
+
+Boxes are kept as float64 multiples of 2^-32 rounded outward, exactly as the checker keeps them (`crown-fp-1`), and a
+bisection here yields the very children that the checker derives.  In binary32 modes the set is its binary32 points:
+the two children of a bisection end at neighbouring binary32 numbers, so that a search can go down to single points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor, lcm
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.specs.query import Atom, Case
+
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+
+GRID_BITS = 32
+GRID = 2.0**-GRID_BITS
+LARGEST = 2.0**20  # inputs beyond this leave the grid's exact range of float64
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The integer row of a weighted sum of atoms: lower bound of x_row . x + y_row . y - threshold refutes it."""
+
+    x_row: Vector
+    y_row: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Cases whose atoms have the same left-hand sides: one matrix of rows, thresholds by case.
+
+    x_rows (R, n0), y_rows (R, m), x_rows None when no atom reads an input; thresholds (cases, R), rounded up;
+    disjuncts: row indices per disjunct, in the order of the case; members: indices of the cases in the query;
+    lower, upper: (cases, n0) root boxes on the grid.
+    """
+
+    x_rows: Matrix | None
+    y_rows: Matrix
+    thresholds: Matrix
+    disjuncts: tuple[tuple[int, ...], ...]
+    members: tuple[int, ...]
+    lower: Matrix
+    upper: Matrix
+
+
+def row_scale(atom: Atom) -> int:
+    """The least common multiple of the denominators of an atom's coefficients."""
+    return lcm(*(a.denominator for _, a in atom.x), *(b.denominator for _, b in atom.y))
+
+
+def families(
+    cases: Sequence[Case], boxes: Sequence[tuple[Vector, Vector]], outputs: int
+) -> list[Family]:
+    """Group the cases by their rows; boxes: per case the exact lower and upper ends as float64 (see `grid_box`)."""
+    groups: dict[object, list[int]] = {}
+    for number, case in enumerate(cases):
+        signature = tuple(tuple((a.x, a.y) for a in atoms) for atoms in case.disjuncts)
+        groups.setdefault(signature, []).append(number)
+    return [_family(cases, boxes, outputs, members) for members in groups.values()]
+
+
+def _family(
+    cases: Sequence[Case], boxes: Sequence[tuple[Vector, Vector]], outputs: int, members: list[int]
+) -> Family:
+    first = cases[members[0]]
+    inputs = len(first.lower)
+    atoms = [atom for disjunct in first.disjuncts for atom in disjunct]
+    x_rows, y_rows = np.zeros((len(atoms), inputs)), np.zeros((len(atoms), outputs))
+    for r, atom in enumerate(atoms):
+        scale = row_scale(atom)
+        for i, a in atom.x:
+            x_rows[r, i] = _exact_float(a * scale)
+        for j, b in atom.y:
+            y_rows[r, j] = _exact_float(b * scale)
+    thresholds = np.array(
+        [[float_up(a.c * row_scale(a)) for d in cases[m].disjuncts for a in d] for m in members]
+    ).reshape(len(members), len(atoms))
+    disjuncts, start = [], 0
+    for disjunct in first.disjuncts:
+        disjuncts.append(tuple(range(start, start + len(disjunct))))
+        start += len(disjunct)
+    lower = np.array([boxes[m][0] for m in members]).reshape(len(members), inputs)
+    upper = np.array([boxes[m][1] for m in members]).reshape(len(members), inputs)
+    return Family(
+        x_rows if x_rows.any() else None, y_rows, thresholds, tuple(disjuncts), tuple(members), lower, upper
+    )
+
+
+def _exact_float(value: Fraction) -> float:
+    result = float(value)
+    if Fraction(result) != value:
+        raise OverflowError(f"the coefficient {value} of a property atom does not fit a float64 exactly")
+    return result
+
+
+def float_up(value: Fraction) -> float:
+    """The smallest float64 >= value."""
+    result = float(value)
+    return result if Fraction(result) >= value else float(np.nextafter(result, np.inf))
+
+
+def grid_down(value: Fraction) -> float:
+    return floor(value * 2**GRID_BITS) * GRID
+
+
+def grid_up(value: Fraction) -> float:
+    return ceil(value * 2**GRID_BITS) * GRID
+
+
+def can_bisect(lower: Matrix, upper: Matrix) -> npt.NDArray[np.bool_]:
+    """Where bisection makes progress: at least two grid steps apart."""
+    return np.asarray(upper - lower >= 2 * GRID)
+
+
+def bisect(lower: Vector, upper: Vector, binary32: bool) -> tuple[Vector, Vector]:
+    """(upper end of the first child, lower end of the second) for intervals on the grid, as the checker derives them."""
+    middle = np.floor((lower + upper) * 0.5 * 2.0**GRID_BITS) * GRID
+    if not binary32:
+        return middle, middle
+    below = middle.astype(np.float32)
+    below = np.where(below.astype(np.float64) > middle, np.nextafter(below, np.float32(-np.inf)), below)
+    above = np.nextafter(below, np.float32(np.inf))
+    first = np.ceil(below.astype(np.float64) * 2.0**GRID_BITS) * GRID
+    second = np.floor(above.astype(np.float64) * 2.0**GRID_BITS) * GRID
+    return first, second

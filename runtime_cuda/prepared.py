@@ -1,0 +1,184 @@
+"""A program made ready for bound propagation: arrays on the backend, absolute values, error coefficients, packing.
+
+Packing drops neurons that are inactive in every box of a batch: the rows of the layer that makes them and the columns
+of the layers that read them.  Late in a search 80 to 95 % of the neurons go, and the tree stays the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import numpy as np
+
+from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
+from farkas.ir.linear import Dense, LinearMap
+from farkas.runtime_cuda.backend import Backend
+from farkas.runtime_cuda.rounding import engine_gamma, rounding_error, up
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    map: LinearMap
+    absolute: LinearMap
+    source: int
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """An Affine node with what its error term needs; arrays live on the backend."""
+
+    operands: tuple[Operand, ...]
+    bias: Any
+    magnitude: Any
+    weight_sum: Any
+    fan_in: int
+    count: int
+    relative: float
+    binary32: bool
+
+    def magnitudes(self, values: list[Any]) -> Any:
+        """(B, n): |W| U + magnitude, rounded up; values[source] are the U of the operands."""
+        total = self.magnitude
+        for operand in self.operands:
+            total = total + operand.absolute.mv(values[operand.source])
+        return up(total, self.fan_in + len(self.operands))
+
+    def error(self, values: list[Any]) -> Any:
+        """(B, n): E of this node, for the execution and for the engine; infinite where an obligation fails."""
+        magnitude = self.magnitudes(values)
+        error = magnitude * (engine_gamma(self.fan_in + len(self.operands)) + self.relative * 1.0001)
+        if not self.binary32 or self.count == 0:
+            return error
+        u_sum = sum(up(values[o.source].sum(axis=-1, keepdims=True), o.map.cols) for o in self.operands)
+        return up(error + rounding_error(self.count, magnitude, self.weight_sum, u_sum))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A program on a backend.
+
+    nodes: the core nodes (sizes after packing in `sizes`); layers: by node index; slots: for every refined node (an
+    Affine node that a Relu reads) its columns in the flat storage of bounds; kept: columns of the full storage.
+    """
+
+    program: Program
+    nodes: tuple[CoreOp, ...]
+    sizes: tuple[int, ...]
+    layers: dict[int, Layer]
+    slots: dict[int, slice]
+    kept: Any
+    backend: Backend
+    packable: frozenset[int]
+
+    @property
+    def width(self) -> int:
+        """Columns of the flat storage of pre-activation bounds."""
+        return sum(self.sizes[v] for v in self.slots)
+
+    def pack(self, alive: Any) -> Prepared:
+        """The program without the neurons outside `alive` (bool, full storage width); only from an unpacked one."""
+        keep: dict[int, Any] = {}
+        for v, slot in self.slots.items():
+            if v in self.packable:
+                keep[v] = np.flatnonzero(alive[slot])
+        for r, node in enumerate(self.nodes):
+            if isinstance(node, Relu) and node.source in keep:
+                keep[r] = keep[node.source]
+        sizes = tuple(len(keep[v]) if v in keep else size for v, size in enumerate(self.sizes))
+        layers = {v: _restrict(layer, keep.get(v), keep) for v, layer in self.layers.items()}
+        slots, start = {}, 0
+        for v in self.slots:
+            slots[v] = slice(start, start + sizes[v])
+            start += sizes[v]
+        kept = np.concatenate(
+            [np.arange(s.start, s.stop)[keep[v]] if v in keep else np.arange(s.start, s.stop) for v, s in self.slots.items()]
+        )
+        return Prepared(self.program, self.nodes, sizes, layers, slots, kept, self.backend, self.packable)
+
+
+def prepare(program: Program, *, binary32: bool, backend: Backend) -> Prepared:
+    """Arrays of `program` on `backend`; with `binary32`, error terms cover every admissible binary32 execution."""
+    readers: dict[int, list[int]] = {v: [] for v in range(len(program.nodes))}
+    for v, node in enumerate(program.nodes):
+        for source in sources(node):
+            readers[source].append(v)
+    layers: dict[int, Layer] = {}
+    slots: dict[int, slice] = {}
+    start = 0
+    for v, node in enumerate(program.nodes):
+        match node:
+            case Affine():
+                layers[v] = _layer(node, binary32, backend)
+                if any(isinstance(program.nodes[r], Relu) for r in readers[v]):
+                    slots[v] = slice(start, start + program.sizes[v])
+                    start += program.sizes[v]
+            case Input() | Relu():
+                pass
+            case _:
+                assert_never(node)
+    packable = frozenset(v for v in slots if _is_packable(program, v, readers))
+    return Prepared(program, program.nodes, program.sizes, layers, slots, np.arange(start), backend, packable)
+
+
+def _layer(node: Affine, binary32: bool, backend: Backend) -> Layer:
+    operands = []
+    fan_in = 0
+    weight_sum: Any = 0.0
+    for term in node.terms:
+        absolute = term.map.absolute()
+        weight_sum = weight_sum + absolute.mv(np.ones(term.map.cols))
+        fan_in += term.map.cols
+        operands.append(Operand(term.map.on(backend.asarray), absolute.on(backend.asarray), term.source))
+    return Layer(
+        tuple(operands),
+        backend.asarray(node.bias),
+        backend.asarray(node.magnitude),
+        backend.asarray(up(weight_sum, fan_in)),
+        fan_in,
+        node.rounding.count,
+        node.rounding.relative,
+        binary32,
+    )
+
+
+def _is_packable(program: Program, v: int, readers: dict[int, list[int]]) -> bool:
+    """Dense in, Relu out, Dense after: dropping a neuron is then dropping a row and a column."""
+    node = program.nodes[v]
+    if not isinstance(node, Affine) or not all(isinstance(t.map, Dense) for t in node.terms) or v == program.output:
+        return False
+    for r in readers[v]:
+        if not isinstance(program.nodes[r], Relu) or r == program.output:
+            return False
+        for reader in readers[r]:
+            target = program.nodes[reader]
+            if not isinstance(target, Affine):
+                return False
+            if not all(isinstance(t.map, Dense) for t in target.terms if t.source == r):
+                return False
+    return True
+
+
+def _restrict(layer: Layer, rows: Any, keep: dict[int, Any]) -> Layer:
+    operands = []
+    for operand in layer.operands:
+        cols = keep.get(operand.source)
+        if rows is None and cols is None:
+            operands.append(operand)
+            continue
+        assert isinstance(operand.map, Dense) and isinstance(operand.absolute, Dense), "packed maps are dense"
+        matrix, absolute = operand.map.matrix, operand.absolute.matrix
+        if rows is not None:
+            matrix, absolute = matrix[rows], absolute[rows]
+        if cols is not None:
+            matrix, absolute = matrix[:, cols], absolute[:, cols]
+        operands.append(Operand(Dense(matrix), Dense(absolute), operand.source))
+    if rows is None:
+        return Layer(
+            tuple(operands), layer.bias, layer.magnitude, layer.weight_sum, layer.fan_in, layer.count, layer.relative,
+            layer.binary32,
+        )  # fmt: skip
+    return Layer(
+        tuple(operands), layer.bias[rows], layer.magnitude[rows], layer.weight_sum[rows], layer.fan_in, layer.count,
+        layer.relative, layer.binary32,
+    )  # fmt: skip
