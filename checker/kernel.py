@@ -1,0 +1,502 @@
+"""The rule `crown-fp-1`: bounds of a network over a box in fixed-point arithmetic, every rounding outward.
+
+Interval bounds of every node, then backward substitution (CROWN) for the neurons that are still unstable, then at a
+leaf one backward pass per disjunct.  All numbers are Python integers at the scales of `query.py`; nothing here can
+overflow, and no division decides soundness.  docs/certificate.md states the rule; the four facts that it rests on:
+
+1. *Intervals.*  With w = (wf + d) 2^-P, 0 <= d <= 1:  wf a + min(0, a) <= w a 2^P <= wf a + max(0, a).
+2. *Rounding.*  A group of `count` products and addends computed in binary32, in any order, is W a + b + e with
+   |e| <= gamma_{count+2} M + 4 (count+2) 2^-126 (1 + sum|w| + sum U), M = |W| U + |b| (docs/semantics.md).  E is that
+   bound at 2^-K, rounded up; its `+ 1` covers the second term, which is checked to be below 2^-K.
+3. *Relaxation.*  For l < 0 < u:  a z <= relu(z) for every a in [0, 1], and relu(z) <= s z + t when s l + t >= 0 and
+   s u + t >= u (the function is convex, so its ends suffice).
+4. *Flooring.*  A coefficient c of a value v may be replaced by A <= c at a cost of (c - A) max(0, -v): nothing after a
+   ReLU, and otherwise `loss` times the proved lower bound.
+
+An upper bound is the negated lower bound of the negated row, so there is one direction only.
+
+Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions, NeurIPS 2018;
+Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1 (gamma_n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from operator import add, gt, mul, sub
+from typing import Any, Protocol, TypeVar
+
+from farkas.checker.errors import CertificateRejected
+from farkas.checker.query import Affine, Box, Claim, F, H, Input, K, Matrix, Network, P, Relu, S
+
+OPEN, EMPTY, FAILED = 0, 1, 2
+"""Status of a tree node: bounds hold; the box holds no execution; an obligation failed, so nothing is claimed."""
+
+RULES = ("adaptive", "zero", "parallel", "one")
+ONE = 1 << S
+MAX_COUNT = (1 << 22) - 2
+OVERFLOW = ((1 << 128) - (1 << 104)) << K
+UNDERFLOW = 1 << (126 + P - K)
+
+State = TypeVar("State")
+
+
+class Prover(Protocol[State]):
+    """A kernel at work on one network.
+
+    A `State` is an opaque batch of tree nodes: what `derive` makes of n boxes has rows 0 .. n-1.
+
+    The caller owns the boxes and the covering argument; the prover owns the bounds in force.  It never mutates a
+    state it has returned, and it may keep what it likes in one (the caller drops states as soon as their children are
+    derived).
+    """
+
+    def start(self, count: int) -> State:
+        """`count` rows in which nothing is known yet: the parents of the roots."""
+        ...
+
+    def gather(self, rows: Sequence[tuple[State, int]]) -> State:
+        """A batch made of the given rows of the given states, in this order, repetitions allowed."""
+        ...
+
+    def derive(self, parents: State, boxes: Sequence[Box]) -> State:
+        """Bounds in force at children: row i from the bounds in force of row i of `parents` and boxes[i]."""
+        ...
+
+    def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
+        """Whether claims[i] closes row rows[i]: the row is empty, or it has not failed and every entry closes."""
+        ...
+
+
+class Kernel(Protocol):
+    """An implementation of crown-fp-1: all of them accept and reject the same leaves.
+
+    tier: its name in reports.  wave: how many tree nodes it likes to process at once.
+    """
+
+    @property
+    def tier(self) -> str: ...
+
+    @property
+    def wave(self) -> int: ...
+
+    def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> Prover[Any]:
+        """A prover, with a state type of its own.
+
+        rounded: binary32 error terms.  intermediate: the slope rules used for the neurons' own bounds.
+        """
+        ...
+
+
+@dataclass
+class Point:
+    """One tree node: bounds in force (2^-P) and errors (2^-K) per network node, and what is derived from them once."""
+
+    lower: list[list[int]] = field(default_factory=list)
+    upper: list[list[int]] = field(default_factory=list)
+    errors: list[list[int]] = field(default_factory=list)
+    box: Box | None = None
+    status: int = OPEN
+    live: dict[int, list[bool]] = field(default_factory=dict)
+    packed: dict[tuple[int, int], list[Column]] = field(default_factory=dict)
+    slopes: dict[tuple[int, int], Slopes] = field(default_factory=dict)
+
+
+Column = tuple[Sequence[int] | None, Sequence[int]]
+"""Positions in the live coefficients (None: all of them) and the weights there."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Per live neuron of a ReLU: slope below, slope above (at 2^-S), intercept above (at 2^-P)."""
+
+    below: list[int]
+    above: list[int]
+    intercept: list[int]
+
+
+class Reference:
+    """The reference kernel: plain integers, one tree node at a time."""
+
+    tier = "exact"
+    wave = 1
+
+    def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> ReferenceProver:
+        return ReferenceProver(network, rounded, intermediate)
+
+
+def ceil_shift(x: int, bits: int) -> int:
+    """ceil(x / 2^bits)."""
+    return -(-x >> bits)
+
+
+def check_counts(network: Network) -> None:
+    """The static obligation of the error lemma: (count + 2) 2^-24 <= 1/4.  Raises CertificateRejected."""
+    for v, node in enumerate(network.nodes):
+        if isinstance(node, Affine) and node.count > MAX_COUNT:
+            raise CertificateRejected(f"network node {v}", f"a summation group of {node.count} terms is too long")
+
+
+def readers_of(network: Network) -> tuple[tuple[int, ...], ...]:
+    """For every node the nodes that read it, ascending."""
+    readers: list[list[int]] = [[] for _ in network.nodes]
+    for v, node in enumerate(network.nodes):
+        if isinstance(node, Relu):
+            readers[node.source].append(v)
+        elif isinstance(node, Affine):
+            for _, a in node.operands:
+                readers[a].append(v)
+    return tuple(map(tuple, readers))
+
+
+def relu_slopes(low: int, high: int, rule: int) -> tuple[int, int, int]:
+    """(slope below, slope above, intercept above) of relu over [low, high], low <= high at 2^-P."""
+    if high <= 0:
+        return 0, 0, 0
+    if low >= 0:
+        return ONE, ONE, 0
+    width = high - low
+    s = (2 * ONE * high + width) // (2 * width)
+    t = ceil_shift(max(-s * low, (ONE - s) * high), S)
+    if rule == 0:
+        return (ONE if high + low > 0 else 0), s, t
+    return (0, s, ONE)[rule - 1], s, t
+
+
+class ReferenceProver:
+    """`Prover` of the reference kernel; a state is a list of `Point`."""
+
+    def __init__(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> None:
+        if rounded:
+            check_counts(network)
+        self.nodes = network.nodes
+        self.sizes = network.sizes
+        self.output = network.output
+        self.rounded = rounded
+        self.intermediate = intermediate
+        readers = readers_of(network)
+        self.feeds_relu = [any(isinstance(self.nodes[r], Relu) for r in readers[v]) for v in range(len(readers))]
+        self.only_relu = [
+            v != network.output and all(isinstance(self.nodes[r], Relu) for r in readers[v])
+            for v in range(len(readers))
+        ]
+        matrices = {
+            (v, k): matrix
+            for v, node in enumerate(self.nodes)
+            if isinstance(node, Affine)
+            for k, (matrix, _) in enumerate(node.operands)
+        }
+        self.columns = {key: _columns(matrix) for key, matrix in matrices.items()}
+        self.absolutes = {key: [list(map(abs, row)) for row in matrix.weights] for key, matrix in matrices.items()}
+
+    def start(self, count: int) -> list[Point]:
+        return [Point() for _ in range(count)]
+
+    def gather(self, rows: Sequence[tuple[list[Point], int]]) -> list[Point]:
+        return [state[row] for state, row in rows]
+
+    def derive(self, parents: list[Point], boxes: Sequence[Box]) -> list[Point]:
+        return [self._derive(parent, box) for parent, box in zip(parents, boxes, strict=True)]
+
+    def close(self, state: list[Point], rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
+        return [self._closes(state[row], claim) for row, claim in zip(rows, claims, strict=True)]
+
+    # Bounds in force ------------------------------------------------------------------------------------------------
+
+    def _derive(self, parent: Point, box: Box) -> Point:
+        """The bounds in force at a child; stops at the first empty or failed network node."""
+        point = Point(box=box, status=parent.status)
+        for v, node in enumerate(self.nodes):
+            if point.status != OPEN:
+                break
+            errors: list[int] = []
+            match node:
+                case Input():
+                    low = [x >> (H - P) for x in box.lower]
+                    high = [ceil_shift(x, H - P) for x in box.upper]
+                case Relu(source):
+                    low = [max(x, 0) for x in point.lower[source]]
+                    high = [max(x, 0) for x in point.upper[source]]
+                case Affine():
+                    low, high, errors = self._interval(point, v, node)
+            point.errors.append(errors)
+            if parent.lower:
+                low = list(map(max, low, parent.lower[v]))
+                high = list(map(min, high, parent.upper[v]))
+            point.lower.append(low)
+            point.upper.append(high)
+            if point.status == OPEN and isinstance(node, Affine) and self.feeds_relu[v]:
+                self._tighten(point, v)
+            if point.status == OPEN and any(map(gt, low, high)):
+                point.status = EMPTY
+        return point
+
+    def _interval(self, point: Point, v: int, node: Affine) -> tuple[list[int], list[int], list[int]]:
+        """(lower, upper at 2^-P, errors at 2^-K) of an affine node; sets the status FAILED when an obligation fails.
+
+        Per row: sum w [l, h] = (sum w (l + h) -+ sum |w| (h - l)) / 2, all operands before the one shift.
+        """
+        rows = len(node.bias)
+        twice_low, twice_high, magnitude, weight = [0] * rows, [0] * rows, [0] * rows, [0] * rows
+        reach = 0
+        for k, (matrix, a) in enumerate(node.operands):
+            lower, upper = point.lower[a], point.upper[a]
+            largest = list(map(max, map(abs, lower), map(abs, upper)))
+            reach += sum(largest)
+            _add_products(matrix, self.absolutes[v, k], lower, upper, largest, twice_low, twice_high, magnitude, weight)
+        slack = 0 if node.bias_exact else 1
+        low = [(x >> 1) + (b << P) for x, b in zip(twice_low, node.bias, strict=True)]
+        high = [(x >> 1) + ((b + slack) << P) for x, b in zip(twice_high, node.bias, strict=True)]
+        if not self.rounded or node.count == 0:
+            return [x >> P for x in low], [ceil_shift(x, P) for x in high], [0] * rows
+        k = node.count + 2
+        magnitude = [((m + (c << P)) >> P) + 1 for m, c in zip(magnitude, node.magnitude, strict=True)]
+        errors = [-((-m * k << (K - P)) // ((1 << 24) - k)) + 1 for m in magnitude]
+        if 4 * k * ((1 << P) + max(weight, default=0) + reach) >= UNDERFLOW:
+            point.status = FAILED
+        if any((m << (K - P)) + e >= OVERFLOW for m, e in zip(magnitude, errors, strict=True)):
+            point.status = FAILED
+        widths = [ceil_shift(e, K - P) for e in errors]
+        return (
+            [(x >> P) - e for x, e in zip(low, widths, strict=True)],
+            [ceil_shift(x, P) + e for x, e in zip(high, widths, strict=True)],
+            errors,
+        )
+
+    def _tighten(self, point: Point, v: int) -> None:
+        """Intersects the bounds of the unstable neurons of affine node v with their backward bounds."""
+        low, high = point.lower[v], point.upper[v]
+        unstable = [j for j, (x, y) in enumerate(zip(low, high, strict=True)) if x < 0 < y]
+        for j in unstable:
+            for rule in self.intermediate:
+                low[j] = max(low[j], self._row_bound(point, v, ((j, 1),), (), rule) >> (K - P))
+                high[j] = min(high[j], -(self._row_bound(point, v, ((j, -1),), (), rule) >> (K - P)))
+
+    # Backward substitution ------------------------------------------------------------------------------------------
+
+    def _closes(self, point: Point, claim: Claim) -> bool:
+        if point.status != OPEN:
+            return point.status == EMPTY
+        return all(
+            bound is not None
+            and bound.closed_by(self._row_bound(point, self.output, bound.row, bound.xrow, bound.rule))
+            for bound in claim
+        )
+
+    def _row_bound(
+        self, point: Point, start: int, row: Iterable[tuple[int, int]], xrow: Iterable[tuple[int, int]], rule: int
+    ) -> int:
+        """A lower bound at 2^-K of row . (value of node `start`) + xrow . X over the executions in the box of `point`.
+
+        pending[v]: coefficients (at 2^-(F+S)) of the live neurons of node v; complete when v is reached from above.
+        Invariant: row . value + xrow . X >= constant + sum over v of pending[v] . (value of v).
+        """
+        pending: dict[int, list[int]] = {}
+        constant = 0
+        first = self.nodes[start]
+        if isinstance(first, Affine):
+            js, scaled = [j for j, _ in row], [c << (F + S) for _, c in row]
+            constant += _affine_constant(first, point.errors[start], js, scaled)
+            for matrix, a in first.operands:
+                sums = list(compress(_combine_rows(matrix, js, scaled), self._live(point, a)))
+                constant += self._send(point, matrix, a, scaled, sums, pending)
+        else:
+            _accumulate(pending, start, list(compress(_scatter(row, self.sizes[start]), self._live(point, start))))
+        if xrow:
+            _accumulate(pending, 0, _scatter(xrow, self.sizes[0]))
+        for v in range(start, -1, -1):
+            coefficients = pending.pop(v, None)
+            if coefficients is None:
+                continue
+            node = self.nodes[v]
+            match node:
+                case Input():
+                    constant += _input_constant(point, coefficients)
+                case Relu(source):
+                    constant += self._through_relu(point, v, source, coefficients, rule, pending)
+                case Affine():
+                    constant += self._through_affine(point, v, node, coefficients, pending)
+        return constant
+
+    def _through_relu(
+        self, point: Point, v: int, source: int, coefficients: list[int], rule: int, pending: dict[int, list[int]]
+    ) -> int:
+        """Replaces relu(z) by its line: below where the coefficient is positive, above where it is negative."""
+        slopes = point.slopes.get((v, rule))
+        if slopes is None:
+            slopes = point.slopes[v, rule] = self._slopes(point, v, source, rule)
+        floored = [c >> S for c in coefficients]
+        _accumulate(
+            pending,
+            source,
+            [c * (a if c > 0 else s) for c, a, s in zip(floored, slopes.below, slopes.above, strict=True)],
+        )
+        intercepts = sum(c * t for c, t in zip(floored, slopes.intercept, strict=True) if c < 0)
+        return intercepts >> (F + P - K)
+
+    def _through_affine(
+        self, point: Point, v: int, node: Affine, coefficients: list[int], pending: dict[int, list[int]]
+    ) -> int:
+        live = self._live(point, v)
+        js = list(compress(range(len(live)), live))
+        constant = _affine_constant(node, point.errors[v], js, coefficients)
+        negative = [min(0, c) for c in coefficients]
+        for k, (matrix, a) in enumerate(node.operands):
+            columns = point.packed.get((v, k))
+            if columns is None:
+                columns = point.packed[v, k] = _pack(self.columns[v, k], live, self._live(point, a))
+            sums = [
+                sum(map(mul, coefficients if js is None else map(coefficients.__getitem__, js), weights))
+                for js, weights in columns
+            ]
+            if not matrix.exact:
+                extra = [sum(negative if js is None else map(negative.__getitem__, js)) for js, _ in columns]
+                sums = list(map(add, sums, extra))
+            constant += self._send(point, matrix, a, coefficients, sums, pending)
+        return constant
+
+    def _send(
+        self,
+        point: Point,
+        matrix: Matrix,
+        a: int,
+        coefficients: list[int],
+        sums: list[int],
+        pending: dict[int, list[int]],
+    ) -> int:
+        """Hands the sums (at 2^-(F+S+P)) to node a, floored to 2^-F; returns minus what flooring may cost."""
+        _accumulate(pending, a, [q >> (S + P) << S for q in sums])
+        exposed = -sum(x for x in point.lower[a] if x < 0)
+        if exposed == 0:
+            return 0
+        loss = 1 if matrix.exact else 2 + (sum(map(abs, coefficients)) >> (S + P))
+        return -ceil_shift(loss * exposed, F + P - K)
+
+    def _live(self, point: Point, v: int) -> list[bool]:
+        """Which neurons of v are kept in coefficient vectors: those of v that only ReLUs read are zero when high <= 0.
+
+        A ReLU and its source share one answer, so that coefficients pass between them unchanged in length.
+        """
+        live = point.live.get(v)
+        if live is None:
+            node = self.nodes[v]
+            if isinstance(node, Relu):
+                live = self._live(point, node.source)
+            elif isinstance(node, Affine) and self.only_relu[v]:
+                live = [x > 0 for x in point.upper[v]]
+            else:
+                live = [True] * self.sizes[v]
+            point.live[v] = live
+        return live
+
+    def _slopes(self, point: Point, v: int, source: int, rule: int) -> Slopes:
+        """Slopes of the live neurons of ReLU node v, in the order of the live neurons of its source."""
+        live = self._live(point, v)
+        lower, upper = compress(point.lower[source], live), compress(point.upper[source], live)
+        triples = [relu_slopes(x, y, rule) for x, y in zip(lower, upper, strict=True)]
+        return Slopes([a for a, _, _ in triples], [s for _, s, _ in triples], [t for _, _, t in triples])
+
+
+def _columns(matrix: Matrix) -> list[Column]:
+    """The matrix by columns: stored rows (None: all) and weights."""
+    if matrix.index is None:
+        return [(None, column) for column in zip(*matrix.weights, strict=True)] or [(None, ())] * matrix.columns
+    rows: list[list[int]] = [[] for _ in range(matrix.columns)]
+    weights: list[list[int]] = [[] for _ in range(matrix.columns)]
+    for j, (index, values) in enumerate(zip(matrix.index, matrix.weights, strict=True)):
+        for i, w in zip(index, values, strict=True):
+            rows[i].append(j)
+            weights[i].append(w)
+    return list(zip(rows, weights, strict=True))
+
+
+def _pack(columns: list[Column], live_rows: list[bool], live_columns: list[bool]) -> list[Column]:
+    """The live columns restricted to the live rows, rows renumbered by their position among the live ones."""
+    kept = compress(columns, live_columns)
+    if all(live_rows):
+        return list(kept)
+    position: list[int] = []
+    for alive in live_rows:
+        position.append(position[-1] + alive if position else int(alive))
+    packed: list[Column] = []
+    for rows, weights in kept:
+        if rows is None:
+            packed.append((None, list(compress(weights, live_rows))))
+        else:
+            chosen = [live_rows[j] for j in rows]
+            packed.append(([position[j] - 1 for j in compress(rows, chosen)], list(compress(weights, chosen))))
+    return packed
+
+
+def _add_products(
+    matrix: Matrix,
+    absolutes: list[list[int]],
+    lower: list[int],
+    upper: list[int],
+    largest: list[int],
+    twice_low: list[int],
+    twice_high: list[int],
+    magnitude: list[int],
+    weight: list[int],
+) -> None:
+    """Adds one operand: twice the interval of matrix . [lower, upper], |matrix| . largest, row sums of |matrix|."""
+    vectors = [list(map(add, lower, upper)), list(map(sub, upper, lower)), largest]
+    if not matrix.exact:
+        vectors += [[2 * min(0, x) for x in lower], [2 * max(0, x) for x in upper]]
+    for j, (weights, absolute) in enumerate(zip(matrix.weights, absolutes, strict=True)):
+        at = None if matrix.index is None else matrix.index[j]
+        row = vectors if at is None else [list(map(v.__getitem__, at)) for v in vectors]
+        middle, spread = sum(map(mul, weights, row[0])), sum(map(mul, absolute, row[1]))
+        twice_low[j] += middle - spread
+        twice_high[j] += middle + spread
+        magnitude[j] += sum(map(mul, absolute, row[2]))
+        weight[j] += sum(absolute)
+        if not matrix.exact:
+            twice_low[j] += sum(row[3])
+            twice_high[j] += sum(row[4])
+            magnitude[j] += sum(row[2])
+            weight[j] += len(absolute)
+
+
+def _affine_constant(node: Affine, errors: list[int], js: list[int], coefficients: list[int]) -> int:
+    """What the bias and the error terms of the neurons js contribute, rounded down."""
+    products = sum(c * node.bias[j] for j, c in zip(js, coefficients, strict=True))
+    if not node.bias_exact:
+        products += sum(min(0, c) for c in coefficients)
+    lost = sum(((abs(c) >> (F + S - 16)) + 1) * errors[j] for j, c in zip(js, coefficients, strict=True) if c)
+    return (products >> (F + S + P - K)) - ceil_shift(lost, 16)
+
+
+def _combine_rows(matrix: Matrix, js: list[int], coefficients: list[int]) -> list[int]:
+    """sum over j of coefficient_j row_j, plus the negative coefficients where a weight may exceed its floor."""
+    sums = [0] * matrix.columns
+    for j, c in zip(js, coefficients, strict=True):
+        extra = 0 if matrix.exact else min(0, c)
+        weights = matrix.weights[j]
+        if matrix.index is None:
+            sums = [x + c * w + extra for x, w in zip(sums, weights, strict=True)]
+        else:
+            for i, w in zip(matrix.index[j], weights, strict=True):
+                sums[i] += c * w + extra
+    return sums
+
+
+def _input_constant(point: Point, coefficients: list[int]) -> int:
+    """The minimum of coefficients . X over the box, rounded down to 2^-K."""
+    if point.box is None:
+        raise CertificateRejected("kernel", "a bound was asked of a tree node without a box")
+    ends = zip(coefficients, point.box.lower, point.box.upper, strict=True)
+    return sum(c * (x if c > 0 else y) for c, x, y in ends) >> (F + S + H - K)
+
+
+def _scatter(row: Iterable[tuple[int, int]], size: int) -> list[int]:
+    vector = [0] * size
+    for i, c in row:
+        vector[i] += c << (F + S)
+    return vector
+
+
+def _accumulate(pending: dict[int, list[int]], v: int, coefficients: list[int]) -> None:
+    known = pending.get(v)
+    pending[v] = coefficients if known is None else list(map(add, known, coefficients))
