@@ -1,0 +1,94 @@
+"""Random admissible executions of a summation group in plain rationals: the adversary of the error lemma.
+
+Deliberately wider than any one processor: each operation flushes or keeps subnormals as the generator likes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from tests.ir.exact32 import SMALLEST_NORMAL, Flush, round32
+
+
+@dataclass(frozen=True)
+class Group:
+    """Products w a and addends b, as summed by one group; their real value and the quantities of the bound."""
+
+    products: tuple[tuple[Fraction, Fraction], ...]
+    addends: tuple[Fraction, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.products) + len(self.addends)
+
+    @property
+    def value(self) -> Fraction:
+        return sum((w * a for w, a in self.products), Fraction(0)) + sum(self.addends, Fraction(0))
+
+    @property
+    def magnitude(self) -> Fraction:
+        return sum((abs(w * a) for w, a in self.products), Fraction(0)) + sum(map(abs, self.addends), Fraction(0))
+
+    @property
+    def abs_weight_sum(self) -> Fraction:
+        return sum((abs(w) for w, _ in self.products), Fraction(0))
+
+    @property
+    def u_sum(self) -> Fraction:
+        return sum((abs(a) for _, a in self.products), Fraction(0))
+
+
+Leaf = tuple[Fraction, Fraction] | Fraction
+
+
+class Execution:
+    """One processor's habits, drawn from `rng`: how it flushes, fuses, splits and orders."""
+
+    def __init__(self, rng: random.Random, *, may_flush: bool = True) -> None:
+        self.rng = rng
+        self.flushes: tuple[Flush, ...] = rng.choice((("keep",), ("before",), ("after",), ("keep", "before", "after")))
+        self.zero_operands = rng.choice((0.0, 1.0, 0.5))
+        if not may_flush:
+            self.flushes, self.zero_operands = ("keep",), 0.0
+        self.fuse = rng.choice((0.0, 1.0, 0.5))
+        self.chain = rng.choice((0.0, 1.0, 0.5))
+
+    def rounded(self, value: Fraction) -> Fraction:
+        return round32(value, self.rng.choice(self.flushes))
+
+    def read(self, value: Fraction) -> Fraction:
+        """An operand as the operation sees it: a subnormal may be taken for zero."""
+        if abs(value) < SMALLEST_NORMAL and self.rng.random() < self.zero_operands:
+            return Fraction(0)
+        return value
+
+    def add(self, a: Fraction, b: Fraction) -> Fraction:
+        return self.rounded(self.read(a) + self.read(b))
+
+    def mul(self, a: Fraction, b: Fraction) -> Fraction:
+        return self.rounded(self.read(a) * self.read(b))
+
+    def fma(self, a: Fraction, b: Fraction, c: Fraction) -> Fraction:
+        return self.rounded(self.read(a) * self.read(b) + self.read(c))
+
+    def sum(self, group: Group) -> Fraction:
+        """The group in a random order and tree, with accumulators that start at zero here and there."""
+        leaves: list[Leaf] = [*group.products, *group.addends]
+        self.rng.shuffle(leaves)
+        return self._tree(leaves)
+
+    def _tree(self, leaves: Sequence[Leaf]) -> Fraction:
+        if len(leaves) == 1:
+            leaf = leaves[0]
+            value = leaf if isinstance(leaf, Fraction) else self.mul(*leaf)
+        else:
+            cut = len(leaves) - 1 if self.rng.random() < self.chain else self.rng.randrange(1, len(leaves))
+            left, last = self._tree(leaves[:cut]), leaves[-1]
+            if cut == len(leaves) - 1 and not isinstance(last, Fraction) and self.rng.random() < self.fuse:
+                value = self.fma(*last, left)
+            else:
+                value = self.add(left, self._tree(leaves[cut:]))
+        return self.add(value, Fraction(0)) if self.rng.random() < 0.1 else value
