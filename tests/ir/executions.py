@@ -47,12 +47,11 @@ Leaf = tuple[Fraction, Fraction] | Fraction
 class Execution:
     """One processor's habits, drawn from `rng`: how it flushes, fuses, splits and orders."""
 
-    def __init__(self, rng: random.Random, *, may_flush: bool = True) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.flushes: tuple[Flush, ...] = rng.choice((("keep",), ("before",), ("after",), ("keep", "before", "after")))
+        habits: tuple[tuple[Flush, ...], ...] = (("keep",), ("before",), ("after",), ("keep", "before", "after"))
+        self.flushes = rng.choice(habits)
         self.zero_operands = rng.choice((0.0, 1.0, 0.5))
-        if not may_flush:
-            self.flushes, self.zero_operands = ("keep",), 0.0
         self.fuse = rng.choice((0.0, 1.0, 0.5))
         self.chain = rng.choice((0.0, 1.0, 0.5))
 
