@@ -47,7 +47,7 @@ TABLE = {
 
 # Modules that may do what their package may not.
 DOORS = {
-    "farkas.engine.replay": rule("", "onnxruntime"),
+    "farkas.engine.runtime": rule("", "onnxruntime"),
     "farkas.engine.certify": rule("checker checker_fast", ""),
     "farkas.cli": rule("checker checker_fast", ""),
 }
@@ -149,7 +149,7 @@ def test_the_table_refuses_what_it_is_there_to_refuse(module: str, name: str) ->
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("farkas.engine.replay", "onnxruntime"),
+        ("farkas.engine.runtime", "onnxruntime"),
         ("farkas.engine.certify", "farkas.checker.check"),
         ("farkas.cli", "farkas.checker_fast"),
         ("farkas.encoders.milp", "highspy"),
