@@ -227,7 +227,7 @@ class ReferenceProver:
             point.lower.append(low)
             point.upper.append(high)
             if point.status == OPEN and isinstance(node, Affine) and self.feeds_relu[v]:
-                self._tighten(point, v)
+                self._tighten(point, v, _unsettled(parent, v, len(low)))
             if point.status == OPEN and any(map(gt, low, high)):
                 point.status = EMPTY
         return point
@@ -264,10 +264,9 @@ class ReferenceProver:
             errors,
         )
 
-    def _tighten(self, point: Point, v: int) -> None:
-        """Intersects the bounds of the unstable neurons of affine node v with their backward bounds."""
+    def _tighten(self, point: Point, v: int, unstable: Sequence[int]) -> None:
+        """Intersects the bounds of the listed neurons of affine node v with their backward bounds."""
         low, high = point.lower[v], point.upper[v]
-        unstable = [j for j, (x, y) in enumerate(zip(low, high, strict=True)) if x < 0 < y]
         for j in unstable:
             for rule in self.intermediate:
                 low[j] = max(low[j], self._row_bound(point, v, ((j, 1),), (), rule) >> (K - P))
@@ -396,6 +395,16 @@ class ReferenceProver:
         lower, upper = compress(point.lower[source], live), compress(point.upper[source], live)
         triples = [relu_slopes(x, y, rule) for x, y in zip(lower, upper, strict=True)]
         return Slopes([a for a, _, _ in triples], [s for _, s, _ in triples], [t for _, _, t in triples])
+
+
+def _unsettled(parent: Point, v: int, size: int) -> Sequence[int]:
+    """The neurons of node v whose sign the parent's bounds leave open: all of them at a root.
+
+    Stable neurons get a backward bound once, where they become stable: their magnitudes enter the error terms.
+    """
+    if not parent.lower:
+        return range(size)
+    return [j for j, (x, y) in enumerate(zip(parent.lower[v], parent.upper[v], strict=True)) if x < 0 < y]
 
 
 def _columns(matrix: Matrix) -> list[Column]:
