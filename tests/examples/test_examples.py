@@ -21,7 +21,7 @@ def run(path: Path, x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """The outputs of onnxruntime for each row of `x`, one at a time."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     shape = session.get_inputs()[0].shape
-    rows = [session.run(None, {"input": row.astype(FLOAT32).reshape(shape)})[0].ravel() for row in x]
+    rows = [np.asarray(session.run(None, {"input": row.astype(FLOAT32).reshape(shape)})[0]).ravel() for row in x]
     return np.array(rows, dtype=np.float64)
 
 
