@@ -104,6 +104,14 @@ class Builder:
         """factors * x + bias, componentwise; both flat."""
         return self.affine([(Diagonal(np.asarray(factors, dtype=np.float64)), x)], bias, x.shape, rounding)
 
+    def minimum(self, a: Value, b: Value) -> Value:
+        """min(a, b) = a - relu(a - b), without error."""
+        size = a.size
+        minus = Diagonal(np.full(size, -1.0))
+        difference = self.affine([(identity(size), a), (minus, b)], np.zeros(size), a.shape, Rounding())
+        loss = self.relu(difference)
+        return self.affine([(identity(size), a), (minus, loss)], np.zeros(size), a.shape, Rounding())
+
     def add(self, values: Sequence[Value], constant: Vector | None, shape: Shape) -> Value:
         """The sum of `values` (each broadcast to `shape`) and a flat constant, as one summation group."""
         size = int(np.prod(shape, dtype=np.int64))

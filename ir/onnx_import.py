@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from farkas.ir.errors import MalformedNetwork, UnsupportedOperator
-from farkas.ir.fold import FOLDED, MAX_CONSTANT, fold
+from farkas.ir.fold import FOLDED, MAX_CONSTANT, MOVED, fold
 from farkas.ir.graph import Graph, Node
 from farkas.ir.onnx_node import Constant, OnnxNode, Tensor
 from farkas.ir.onnx_wire import DTYPES, ValueInfo, WireModel, WireNode, decompressed, read_model
@@ -32,7 +32,7 @@ def supported_operators() -> tuple[str, ...]:
 
 def folded_operators() -> tuple[str, ...]:
     """ONNX operators that are evaluated when all their operands are constant (or, for Shape, known), sorted."""
-    return tuple(sorted({*FOLDED, *IMPORTERS}))
+    return tuple(sorted({*FOLDED, *MOVED}))
 
 
 def load_onnx(data: bytes) -> Graph:

@@ -1,11 +1,29 @@
-"""The operators, one file per family; each file lists its classes in OPS and its ONNX operators in IMPORTERS."""
+"""The operators, one file per family.
+
+A file lists its classes in OPS and the importers of its ONNX operators in IMPORTERS; those of data movement, whose ONNX
+forms are many, are in farkas.ir.ops.layout.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from farkas.ir.op import Importer, Op
-from farkas.ir.ops import activation, affine, movement
+from farkas.ir.ops import activation, affine, convolution, layout, movement, pooling, scaling
 
-OPS: tuple[type[Op], ...] = (*affine.OPS, *activation.OPS, *movement.OPS)
-IMPORTERS: Mapping[str, Importer] = {**affine.IMPORTERS, **activation.IMPORTERS, **movement.IMPORTERS}
+OPS: tuple[type[Op], ...] = (
+    *affine.OPS,
+    *scaling.OPS,
+    *convolution.OPS,
+    *pooling.OPS,
+    *activation.OPS,
+    *movement.OPS,
+)
+IMPORTERS: Mapping[str, Importer] = {
+    **affine.IMPORTERS,
+    **scaling.IMPORTERS,
+    **convolution.IMPORTERS,
+    **pooling.IMPORTERS,
+    **activation.IMPORTERS,
+    **layout.IMPORTERS,
+}
