@@ -1,0 +1,74 @@
+"""The commands and the Python code of the README run as printed, and its links lead somewhere."""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(block: str) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines of output that the block shows for it."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [(part.splitlines()[0], part.splitlines()[1:]) for part in parts]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like the checkout to a command, in which it may write."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command)
+    assert words[0] == "farkas", command
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "farkas", *words[1:]],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_the_readme_has_code_to_run() -> None:
+    assert len([command for block in blocks(README, "console") for command in commands(block)]) >= 4
+    assert blocks(README, "python")
+
+
+def test_the_console_blocks_of_the_readme_run_in_order(checkout: Path) -> None:
+    for block in blocks(README, "console"):
+        for command, shown in commands(block):
+            done = run(command, checkout)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            assert done.stdout.splitlines()[: len(shown)] == shown, command
+
+
+def test_the_python_blocks_of_the_readme_run(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    for block in blocks(README, "python"):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(block, "README.md", "exec"), {})
+        assert "X_0" in printed.getvalue()
+
+
+@pytest.mark.parametrize("name", sorted(p.relative_to(ROOT).as_posix() for top in (".", "docs", "examples")
+                                        for p in (ROOT / top).glob("*.md")))
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    document = ROOT / name
+    targets = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if "://" not in link]
+    assert not [target for target in targets if not (document.parent / target).exists()]
