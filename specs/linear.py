@@ -11,6 +11,11 @@ from farkas.specs.query import Atom, Terms
 Coefficients = dict[tuple[str, int], Fraction]  # ("X" or "Y", index) -> coefficient, never 0
 
 COMPARISONS = ("<=", ">=", "<", ">")
+MAX_BITS = 1 << 17  # of a numerator or denominator; the longest literal has about 2^15, and products multiply
+
+
+class TooLong(Exception):
+    """A number has more digits than any use of it can want."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,21 @@ def variable(kind: str, index: int) -> Linear:
 
 
 def combine(left: Linear, right: Linear, factor: Fraction) -> Linear:
-    """left + factor * right."""
+    """left + factor * right; raises TooLong."""
     terms = dict(left.terms)
     for key, coefficient in right.terms.items():
-        total = terms.pop(key, Fraction(0)) + factor * coefficient
+        total = _bounded(terms.pop(key, Fraction(0)) + factor * coefficient)
         if total:
             terms[key] = total
-    return Linear(terms, left.constant + factor * right.constant)
+    return Linear(terms, _bounded(left.constant + factor * right.constant))
+
+
+def _bounded(value: Fraction) -> Fraction:
+    """The value, when it is not too long."""
+    bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+    if bits > MAX_BITS:
+        raise TooLong(f"found a number of {bits} bits, wanted at most {MAX_BITS}")
+    return value
 
 
 def scale(form: Linear, factor: Fraction) -> Linear:
@@ -44,7 +57,7 @@ def scale(form: Linear, factor: Fraction) -> Linear:
 def apply(operator: str, operands: list[Linear]) -> Linear | None:
     """`+`, `-` (negation of one operand, else left-associative) or `*`; None when a product is not linear.
 
-    operands: at least one.
+    operands: at least one.  Raises TooLong.
     """
     result = operands[0]
     if operator == "-" and len(operands) == 1:
@@ -63,6 +76,7 @@ def compare(operator: str, left: Linear, right: Linear, intern: Callable[[Fracti
     """The literal `left operator right`: a bound when exactly one input and no output is left, otherwise an atom.
 
     A strict bound comes as both.  `intern` gives the one object that stands for a number in this reading.
+    Raises TooLong.
     """
     if operator[0] == ">":
         left, right = right, left

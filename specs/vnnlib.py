@@ -24,7 +24,7 @@ from typing import NoReturn
 from farkas.specs import tokens
 from farkas.specs.dnf import All, AnyOf, Literal, TooLarge, group
 from farkas.specs.errors import MalformedProperty
-from farkas.specs.linear import COMPARISONS, Linear, apply, compare, variable
+from farkas.specs.linear import COMPARISONS, Linear, TooLong, apply, compare, variable
 from farkas.specs.numbers import Numbers
 from farkas.specs.query import Atom, Property
 
@@ -32,6 +32,11 @@ _CONNECTIVES = ("and", "or")
 _OPERATORS = ("+", "-", "*")
 _END = (sys.maxsize, 0)  # the place behind the last token
 _NAME = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})", re.ASCII)
+_HEADS = {  # context -> first words of a list there
+    "file": ("declare-const", "assert"),
+    "formula": (*_CONNECTIVES, *COMPARISONS),
+    "term": _OPERATORS,
+}
 _WANTED = {
     "file": "'declare-const' or 'assert'",
     "formula": "'and', 'or', '<=', '>=', '<' or '>'",
@@ -116,7 +121,7 @@ class _Reader:
         """One parenthesis or word."""
         self.place = place
         if word == "(":
-            self.stack.append(_Frame(place))
+            self.begin()
         elif word == ")":
             self.close()
         elif self.stack[-1].head or len(self.stack) == 1:
@@ -149,24 +154,26 @@ class _Reader:
     # -- the general way ---------------------------------------------------------------------------------------
 
     def context(self, frame: _Frame) -> str:
-        """What the operands of a frame have to be: a key of _WANTED, or "word"."""
+        """What the operands of a frame have to be: a key of _HEADS, or "word"."""
         if frame is self.stack[0]:
             return "file"
         if frame.group is not None:
             return "formula"
         return "word" if frame.head == "declare-const" else "term"
 
+    def begin(self) -> None:
+        """An opening parenthesis."""
+        around = self.stack[-1]
+        if len(self.stack) > 1 and not around.head:
+            self.fail(f"found '(' after '(', wanted {_WANTED[self.context(self.stack[-2])]}")
+        if self.context(around) == "word":
+            self.fail("found '(', wanted a word: (declare-const NAME Real)")
+        self.stack.append(_Frame(self.place))
+
     def open(self, head: str) -> None:
         """The first word of a list."""
         frame, parent = self.stack[-1], self.context(self.stack[-2])
-        allowed = {
-            "file": ("declare-const", "assert"),
-            "formula": (*_CONNECTIVES, *COMPARISONS),
-            "term": _OPERATORS,
-        }.get(parent)
-        if allowed is None:
-            self.fail("found a list, wanted a word: (declare-const NAME Real)", frame.place)
-        if head not in allowed:
+        if head not in _HEADS[parent]:
             hint = "; VNN-LIB 1.0 has no equality, write '<=' and '>='" if head in ("=", "==") else ""
             self.fail(f"found {_quote(head)}, wanted {_WANTED[parent]}{hint}")
         frame.head = head
@@ -211,7 +218,7 @@ class _Reader:
         frame = self.stack.pop()
         parent = self.stack[-1]
         if not frame.head:
-            self.fail(f"found '()', wanted {_WANTED.get(self.context(parent), 'a word')} after '('", frame.place)
+            self.fail(f"found ')' after '(', wanted {_WANTED[self.context(parent)]}")
         if frame.head == "declare-const":
             self.declare(frame)
         elif frame.head == "assert":
@@ -239,12 +246,18 @@ class _Reader:
         """A finished comparison."""
         if frame.count != 2 or parent.group is None:
             self.fail(f"'{frame.head}' compares two terms, found {frame.count}")
-        parent.group.add(compare(frame.head, frame.terms[0], frame.terms[1], self.numbers.intern))
+        try:
+            parent.group.add(compare(frame.head, frame.terms[0], frame.terms[1], self.numbers.intern))
+        except TooLong as error:
+            self.fail(str(error), frame.place)
         parent.count += 1
 
     def calculated(self, parent: _Frame, frame: _Frame) -> None:
         """A finished sum, difference or product."""
-        result = apply(frame.head, frame.terms)
+        try:
+            result = apply(frame.head, frame.terms)
+        except TooLong as error:
+            self.fail(str(error), frame.place)
         if result is None:
             self.fail("found a product of variables, wanted at most one factor that is not constant", frame.place)
         parent.count += 1

@@ -5,7 +5,7 @@ that rounds to nearest gets back the very bits, and one that keeps the decimals 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NoReturn
@@ -71,7 +71,7 @@ def _finite(value: float) -> Fraction:
     return Fraction(value)
 
 
-def write_witness(inputs: Sequence[Value], outputs: Sequence[Value]) -> str:
+def write_witness(inputs: Iterable[Value], outputs: Iterable[Value]) -> str:
     """The assignment of a witness file, without the first line `sat`; ends with a line end.
 
     inputs, outputs: flat, binary32 (or any) floats, or rationals with a finite decimal expansion.
