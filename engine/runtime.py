@@ -1,0 +1,106 @@
+"""onnxruntime on the CPU, the second executor of every binary32 witness; no other module imports onnxruntime.
+
+One thread, the CPU provider, and graph optimisation off: then the operators of the file are executed one by one and the
+run stays inside the class of executions that `f32-any` speaks of.  With optimisation on, onnxruntime folds
+BatchNormalization into the weights of a convolution, which that class leaves out.  The version and the options are part
+of what a witness records (`describe`).
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.ir.errors import FarkasError
+from farkas.ir.onnx_wire import decompressed
+
+Float32 = npt.NDArray[np.float32]
+PROVIDER = "CPUExecutionProvider"
+
+
+class RuntimeFailure(FarkasError):
+    """onnxruntime could not load or run a network; the message carries its own."""
+
+
+class Runtime:
+    """One network loaded into onnxruntime."""
+
+    def __init__(self, network: bytes, *, optimised: bool = False) -> None:
+        """network: the bytes of an .onnx file, gzip-compressed or not; optimised: all graph optimisations, or none."""
+        import onnxruntime
+
+        self.version: str = onnxruntime.__version__
+        self.optimised = optimised
+        self._errors = _error_types()
+        levels = onnxruntime.GraphOptimizationLevel
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4  # what goes wrong is raised; nothing is printed
+        try:
+            self._session: Any = onnxruntime.InferenceSession(decompressed(network), options, providers=[PROVIDER])
+        except self._errors as error:
+            raise RuntimeFailure(
+                f"onnxruntime {self.version} does not load the network: {_first_line(error)}"
+            ) from error
+        self._name, self._shape = self._interface()
+
+    def _interface(self) -> tuple[str, tuple[int, ...]]:
+        """Name and shape of the only input; dynamic dimensions are 1."""
+        initialised = {value.name for value in self._session.get_overridable_initializers()}
+        inputs = [value for value in self._session.get_inputs() if value.name not in initialised]
+        outputs = self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise RuntimeFailure(
+                f"the network has {len(inputs)} inputs and {len(outputs)} outputs; replay wants one of each"
+            )
+        for value in (inputs[0], outputs[0]):
+            if value.type != "tensor(float)":
+                raise RuntimeFailure(f"'{value.name}' has type {value.type}; replay wants tensor(float)")
+        return inputs[0].name, tuple(d if isinstance(d, int) else 1 for d in inputs[0].shape)
+
+    def run(self, x: Float32) -> Float32:
+        """Outputs (..., m), flat, of the points x (..., n), flat; each point is one call, so no batch changes its bits.
+
+        Raises RuntimeFailure when the sizes do not fit or onnxruntime fails.
+        """
+        size = math.prod(self._shape)
+        if x.dtype != np.float32 or x.shape[-1] != size:
+            raise RuntimeFailure(f"the network takes {size} float32 values, not {x.shape[-1]} of type {x.dtype}")
+        outputs = [self.run_shaped(point.reshape(self._shape)).ravel() for point in x.reshape(-1, size)]
+        return np.stack(outputs).reshape(*x.shape[:-1], -1)
+
+    def run_shaped(self, x: Float32) -> Float32:
+        """The output for one input tensor as onnxruntime takes it, batch axis included."""
+        try:
+            (y,) = self._session.run(None, {self._name: np.ascontiguousarray(x)})
+        except self._errors as error:
+            raise RuntimeFailure(f"onnxruntime {self.version} fails on an input: {_first_line(error)}") from error
+        return np.asarray(y, dtype=np.float32)
+
+    def describe(self) -> str:
+        """Version, provider, options and machine: what has to be stated with bits that it returned."""
+        level = "all" if self.optimised else "off"
+        return (
+            f"onnxruntime {self.version}, {PROVIDER}, 1 thread, graph optimisation {level}, "
+            f"{platform.system()} {platform.machine()}"
+        )
+
+
+def _error_types() -> tuple[type[Exception], ...]:
+    """onnxruntime's exceptions; they have no base class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
+    return (*found, RuntimeError, ValueError)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
