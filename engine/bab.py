@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.engine.branching import sensitivity
-from farkas.engine.budget import Budget
+from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Family, Matrix, bisect
 from farkas.engine.tree import Closing, LeafKind, ProofTree
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, Propagator, Refined, Rows
@@ -135,7 +135,12 @@ class Search:
         while self.queue and not budget.is_spent:
             before = budget.elapsed_s
             block = self._pop(self.progress.batch)
-            yield self._step(block)
+            try:
+                candidates = self._step(block, budget)
+            except OutOfTime:
+                self.push(block)
+                return
+            yield candidates
             self._adapt(budget.elapsed_s - before)
 
     def _adapt(self, seconds: float) -> None:
@@ -159,10 +164,10 @@ class Search:
         self.progress.open -= len(result)
         return result
 
-    def _step(self, block: Block) -> list[Candidate]:
+    def _step(self, block: Block, budget: Budget) -> list[Candidate]:
         net = self._packed(block)
         asarray = net.backend.asarray
-        worker = Propagator(net, INTERMEDIATE)
+        worker = Propagator(net, INTERMEDIATE, budget.check)
         refined = worker.refine(
             asarray(block.x_lower), asarray(block.x_upper), asarray(block.lower[:, net.kept]),
             asarray(block.upper[:, net.kept]), influence=True,

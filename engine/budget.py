@@ -6,6 +6,10 @@ import time
 from dataclasses import dataclass
 
 
+class OutOfTime(Exception):
+    """The deadline passed in the middle of a batch; the batch counts as undone."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """Wall-clock seconds from `start`; None means no limit."""
@@ -28,3 +32,8 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         return self.left_s <= 0
+
+    def check(self) -> None:
+        """Raises OutOfTime once the deadline has passed."""
+        if self.is_spent:
+            raise OutOfTime

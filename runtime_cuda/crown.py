@@ -20,6 +20,7 @@ Zhang et al., Efficient Neural Network Robustness Certification with General Act
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -32,6 +33,7 @@ from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
 ADAPTIVE, ZERO, PARALLEL = 0, 1, 2
 SLOPE_SCALE = 256.0
+CHUNK = 4_000_000  # coefficients of one substitution pass: 32 MB, so that memory and the time between ticks stay bounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +114,24 @@ def lines(xp: Any, l: Any, u: Any, rules: tuple[int, ...]) -> Lines:
     return Lines(xp.stack(choices), s, t)
 
 
-class Propagator:
-    """Bounds of one program: `refine` for all neurons of a batch of boxes, `bound` for rows over the output."""
+def _go_on() -> None:
+    """The tick of a run without a deadline."""
 
-    def __init__(self, prepared: Prepared, intermediate: tuple[int, ...] = (ADAPTIVE,)) -> None:
+
+class Propagator:
+    """Bounds of one program: `refine` for all neurons of a batch of boxes, `bound` for rows over the output.
+
+    tick: called before every substitution pass; it may raise to abandon the batch (a deadline on a large network).
+    """
+
+    def __init__(
+        self, prepared: Prepared, intermediate: tuple[int, ...] = (ADAPTIVE,), tick: Callable[[], None] = _go_on
+    ) -> None:
         self.net = prepared
         self.xp = prepared.backend.xp
         self.rules = intermediate
+        self.tick = tick
+        self._widest = max(prepared.sizes)
 
     def refine(self, x_lower: Any, x_upper: Any, lower: Any, upper: Any, *, influence: bool = False) -> Refined:
         """Bounds of every refined node over the boxes, never looser than the inherited `lower`, `upper` (B, width).
@@ -190,17 +203,31 @@ class Propagator:
         if most == 0:
             return l, u
         index = xp.argsort(~wanted, axis=1, kind="stable")[:, :most]
-        value, inputs = self._unit_rows(boxes, v, index)
-        best = value.max(axis=1)
-        tl = xp.maximum(xp.take_along_axis(l, index, axis=1), best[:, :most])
-        tu = xp.minimum(xp.take_along_axis(u, index, axis=1), -best[:, most:])
+        low, high, low_rows, high_rows = self._unit_bounds(boxes, v, index)
+        tl = xp.maximum(xp.take_along_axis(l, index, axis=1), low)
+        tu = xp.minimum(xp.take_along_axis(u, index, axis=1), high)
         tl, tu = self._settle(boxes, tl, tu)
         l, u = xp.array(l), xp.array(u)
         xp.put_along_axis(l, index, tl, axis=1)
         xp.put_along_axis(u, index, tu, axis=1)
         if found is not None:
-            found[v] = (index, inputs[:, 0, :most], inputs[:, 0, most:])
+            found[v] = (index, low_rows, high_rows)
         return l, u
+
+    def _unit_bounds(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any, Any, Any]:
+        """Backward bounds of the listed neurons (B, R) and the input coefficients (B, R, n0) of their rows, in chunks."""
+        batch, most = index.shape
+        size = max(1, CHUNK // (2 * batch * len(self.rules) * self._widest))
+        parts = []
+        for start in range(0, most, size):
+            part = index[:, start : start + size]
+            value, inputs = self._unit_rows(boxes, v, part)
+            best, width = value.max(axis=1), part.shape[1]
+            parts.append((best[:, :width], -best[:, width:], inputs[:, 0, :width], inputs[:, 0, width:]))
+        if len(parts) == 1:
+            return parts[0]
+        low, high, low_rows, high_rows = (self.xp.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+        return low, high, low_rows, high_rows
 
     def _unit_rows(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any]:
         """Lower bounds of +z_i and -z_i for the listed neurons: value (B, rules, 2R), inputs (B, rules, 2R, n0)."""
@@ -242,6 +269,7 @@ class Propagator:
     def _backward(self, boxes: Boxes, start: int, coefs: dict[int, Any], const: Any, *, keep: bool) -> Rows:
         """Substitute from the nodes below `start` down to the input; coefs: node -> (B, rules or 1, R, n)."""
         xp, net = self.xp, self.net
+        self.tick()
         neurons: dict[int, Any] = {}
         for v in range(start - 1, 0, -1):
             coef = coefs.pop(v, None)

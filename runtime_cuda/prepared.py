@@ -12,9 +12,10 @@ from typing import Any, assert_never
 import numpy as np
 
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
+from farkas.ir.error_terms import rounding_error
 from farkas.ir.linear import Dense, LinearMap
 from farkas.runtime_cuda.backend import Backend
-from farkas.runtime_cuda.rounding import engine_gamma, rounding_error, up
+from farkas.runtime_cuda.rounding import engine_gamma, up
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Any
 
 U64 = 2.0**-53
-U32 = 2.0**-24
 
 
 def engine_gamma(count: int) -> float:
@@ -32,8 +31,3 @@ def up(values: Any, count: int = 8) -> Any:
     """Nonnegative computed values, raised above the exact ones that took at most `count` roundings."""
     return values * (1.0 + 2.0 * (count + 8) * U64)
 
-
-def rounding_error(count: int, magnitude: Any, abs_weight_sum: Any, u_sum: Any) -> Any:
-    gamma = (count + 2) * U32 / (1 - (count + 2) * U32)
-    error = gamma * magnitude * (1 + 2.0**-40) + 4 * (count + 2) * 2.0**-126 * (1 + abs_weight_sum + u_sum)
-    return error

@@ -1,0 +1,28 @@
+"""The options of a run, one table: name, default, meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from farkas.engine.bab import Progress
+
+Reporter = Callable[[Progress, float], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """timeout_s: wall-clock limit, None for no limit.
+    certify: write a certificate and claim `unsat` only after the accelerated checker has accepted it.
+    trust: engines whose word counts without a certificate (`crown`: bounds for operators that the checker lacks).
+    seed: of the random points of the attack; memory_bytes: of the queue of open boxes; report: called after batches.
+    device: `numpy` or `cupy`.
+    """
+
+    timeout_s: float | None = None
+    certify: bool = False
+    trust: frozenset[str] = frozenset()
+    seed: int = 0
+    memory_bytes: int = 4 << 30
+    report: Reporter | None = None
+    device: str = "numpy"

@@ -1,0 +1,98 @@
+"""The query: one network, one property, one semantics; immutable, and identified by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from farkas.engine.problem import LARGEST, Family, Matrix, families, grid_down, grid_up
+from farkas.ir.core import Program
+from farkas.ir.errors import FarkasError
+from farkas.ir.graph import Graph
+from farkas.ir.lowering import lower
+from farkas.specs.boxes import Grid
+from farkas.specs.query import Property, Semantics
+
+
+@dataclass(frozen=True)
+class Query:
+    """Does some execution of `graph` under `semantics` reach the unsafe region of `property`?
+
+    network: the decompressed ONNX bytes, for the runtime and the certificate.
+    """
+
+    graph: Graph
+    network: bytes
+    property: Property
+    semantics: Semantics
+
+    @cached_property
+    def program(self) -> Program:
+        program = lower(self.graph)
+        if program.input_size != self.property.inputs:
+            raise FarkasError(
+                f"the property declares {self.property.inputs} inputs but the network takes {program.input_size} "
+                f"(shape {self.graph.inputs[0][1]}); check that the two belong together"
+            )
+        if program.output_size != self.property.outputs:
+            raise FarkasError(
+                f"the property declares {self.property.outputs} outputs but the network gives {program.output_size}; "
+                "check that the two belong together"
+            )
+        if self.graph.dtype != "float32" and self.semantics is not Semantics.REAL:
+            raise FarkasError(f"the network is {self.graph.dtype}; only `--semantics real` is defined for it")
+        return program
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the question: network, property, semantics."""
+        text = f"{self.graph.sha256}:{self.property.sha256}:{self.semantics.value}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def sets(self) -> InputSets:
+        return input_sets(self.property, self.semantics)
+
+    @cached_property
+    def families(self) -> list[Family]:
+        return families(self.property.cases, self.sets.grid, self.property.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class InputSets:
+    """Per case: the box on the certificate's grid, and the ends of the points that candidates are taken from.
+
+    empty: cases without a binary32 point; off_grid: point coordinates that stand for their nearest binary32.
+    """
+
+    grid: list[tuple[Matrix, Matrix]]
+    points: list[tuple[Matrix, Matrix]]
+    empty: tuple[int, ...]
+    off_grid: int
+
+
+def input_sets(prop: Property, semantics: Semantics) -> InputSets:
+    """The exact input set of every case in the form that search and attack work on."""
+    grid, points, empty, off_grid = [], [], [], 0
+    rounder = Grid()
+    for number, case in enumerate(prop.cases):
+        if semantics is Semantics.REAL:
+            ends = np.array([float(v) for v in case.lower]), np.array([float(v) for v in case.upper])
+            box = np.array([grid_down(v) for v in case.lower]), np.array([grid_up(v) for v in case.upper])
+        else:
+            own = rounder.box(case.lower, case.upper)
+            off_grid += own.off_grid
+            if own.empty:
+                empty.append(number)
+                ends = np.zeros(prop.inputs), np.zeros(prop.inputs)
+            else:
+                ends = own.lower.astype(np.float64), own.upper.astype(np.float64)
+            box = np.floor(ends[0] * 2.0**32) * 2.0**-32, np.ceil(ends[1] * 2.0**32) * 2.0**-32
+        if max(float(abs(box[0]).max(initial=0)), float(abs(box[1]).max(initial=0))) > LARGEST:
+            raise FarkasError(f"an input bound exceeds {LARGEST:.0f}; rescale the inputs of the network")
+        grid.append(box)
+        points.append(ends)
+    return InputSets(grid, points, tuple(empty), off_grid)

@@ -1,0 +1,159 @@
+"""The only way to `sat`: evaluate a concrete input in the stated semantics, exactly and without tolerance.
+
+binary32: the input is a binary32 point of the exact input set; a named executor of the admissible class and
+onnxruntime both produce finite outputs that make every atom of one disjunct true in exact rationals.
+real: the input is a rational point (a finite decimal) of the box and the network is evaluated in exact rationals.
+
+The record repeats both tests when it is made, so that there is no `Replay` of anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.ir.algebra import Rational
+from farkas.ir.core import Program
+from farkas.ir.errors import UnsupportedOperator
+try:
+    from farkas.ir.execute import execute
+except ImportError: pass
+from farkas.ir.graph import Graph
+from farkas.specs.boxes import contains
+from farkas.specs.query import Case, Semantics
+from farkas.specs.witness import write_witness
+
+FLOAT_EXECUTORS = ("mlas-k256-fma", "seq-fma", "seq-muladd")
+EXACT = "exact"
+LARGEST_EXACT = 3_000_000  # multiplications of a rational evaluation, some 2 microseconds each
+
+
+class NotAWitness(Exception):
+    """A record was about to be made of a point that does not violate; never raised for a checked candidate."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A violating execution.
+
+    case, disjunct: positions in the property; inputs, outputs: exact values on the executor; runtime: the second
+    executor's description, "" in `real`; runtime_outputs: its outputs; any_order: violates in every admissible order.
+    """
+
+    semantics: Semantics
+    case_number: int
+    disjunct: int
+    executor: str
+    inputs: tuple[Fraction, ...]
+    outputs: tuple[Fraction, ...]
+    runtime: str
+    runtime_outputs: tuple[Fraction, ...]
+    any_order: bool
+    case: Case
+
+    def __post_init__(self) -> None:
+        if not contains(self.case, self.inputs, self.semantics):
+            raise NotAWitness("the point does not lie in the input set")
+        if self.semantics is not Semantics.REAL and not self.runtime:
+            raise NotAWitness("a binary32 witness needs a second execution")
+        for outputs in (self.outputs, self.runtime_outputs) if self.runtime else (self.outputs,):
+            atoms = self.case.disjuncts[self.disjunct]
+            if not all(atom.holds(self.inputs, outputs) for atom in atoms):
+                raise NotAWitness("an atom does not hold at the point")
+
+    @property
+    def text(self) -> str:
+        """VNN-COMP's witness text; outputs are those of the runtime where there is one."""
+        return write_witness(self.inputs, self.runtime_outputs or self.outputs)
+
+    @property
+    def input_bits(self) -> tuple[str, ...]:
+        """The inputs as 8 hexadecimal digits of binary32 (`real`: as num/den)."""
+        return self._digits(self.inputs)
+
+    @property
+    def output_bits(self) -> tuple[str, ...]:
+        return self._digits(self.outputs)
+
+    def _digits(self, values: tuple[Fraction, ...]) -> tuple[str, ...]:
+        if self.semantics is Semantics.REAL:
+            return tuple(f"{v.numerator}/{v.denominator}" for v in values)
+        return tuple(f"{int(np.float32(float(v)).view(np.uint32)):08x}" for v in values)
+
+
+class Replayer:
+    """Replays candidates of one query; loads onnxruntime with the first binary32 candidate."""
+
+    def __init__(self, graph: Graph, program: Program, network: bytes, semantics: Semantics) -> None:
+        self._graph = graph
+        self._program = program
+        self._network = network
+        self._semantics = semantics
+        self._runtime: Any = None
+
+    def attempt(self, number: int, case: Case, point: npt.NDArray[np.float64]) -> Replay | None:
+        """The record of `point` (n0,) against a case, or None when it does not violate everywhere it has to."""
+        if self._semantics is Semantics.REAL:
+            return self._attempt_real(number, case, point)
+        return self._attempt_float(number, case, point.astype(np.float32))
+
+    def _attempt_float(self, number: int, case: Case, point: npt.NDArray[np.float32]) -> Replay | None:
+        point = point + np.float32(0.0)  # one zero: -0 would print as another decimal than it is read from
+        inputs = tuple(Fraction(float(v)) for v in point)
+        if not contains(case, inputs, self._semantics):
+            return None
+        for executor in FLOAT_EXECUTORS:
+            try:
+                own = execute(self._graph, point, executor).ravel()
+            except UnsupportedOperator:
+                continue  # this order is not declared for some operator of the network; the next one may be
+            if not np.all(np.isfinite(own)):
+                continue
+            outputs = tuple(Fraction(float(v)) for v in own)
+            disjunct = case.violated_disjunct(inputs, outputs)
+            if disjunct is None:
+                continue
+            second = self._run(point)
+            if second is None or not all(atom.holds(inputs, second) for atom in case.disjuncts[disjunct]):
+                return None
+            return Replay(
+                self._semantics, number, disjunct, executor, inputs, outputs, self._runtime.describe(), second, False, case
+            )
+        return None
+
+    def _run(self, point: npt.NDArray[np.float32]) -> tuple[Fraction, ...] | None:
+        if self._runtime is None:
+            from farkas.engine.runtime import Runtime
+
+            self._runtime = Runtime(self._network)
+        outputs = self._runtime.run(point).ravel()
+        if not np.all(np.isfinite(outputs)):
+            return None
+        return tuple(Fraction(float(v)) for v in outputs)
+
+    def _attempt_real(self, number: int, case: Case, point: npt.NDArray[np.float64]) -> Replay | None:
+        if self._work > LARGEST_EXACT:
+            return None
+        inputs = tuple(
+            min(max(Fraction(float(v)), low), high) for v, low, high in zip(point, case.lower, case.upper, strict=True)
+        )
+        name, _ = self._graph.inputs[0]
+        values = self._graph.evaluate(Rational(), {name: np.array(inputs, dtype=object)})
+        outputs = tuple(values[self._graph.outputs[0]].ravel())
+        disjunct = case.violated_disjunct(inputs, outputs)
+        if disjunct is None:
+            return None
+        return Replay(self._semantics, number, disjunct, EXACT, inputs, outputs, "", (), False, case)
+
+    @property
+    def _work(self) -> int:
+        return sum(
+            term.map.rows * term.map.cols
+            for node in self._program.nodes
+            if hasattr(node, "terms")
+            for term in node.terms
+        )

@@ -1,0 +1,116 @@
+"""Answers.  `Holds` cannot be made without a closed proof tree, nor `Violated` without a replay record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from farkas.engine.replay import Replay
+from farkas.engine.tree import ClosedTree
+from farkas.specs.query import Semantics
+
+
+class Reason(StrEnum):
+    """Why a query stayed undecided."""
+
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    GAP = "gap"
+    UNCERTIFIED = "uncertified"
+    UNSUPPORTED = "unsupported"
+    INCOMPLETE = "incomplete"
+    OVERFLOW = "overflow"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a run did: boxes bounded, leaves closed, boxes still open, seconds of wall and CPU time.
+
+    bound: best proved margin of the worst open box (None when none is open); closest: how far the closest candidate
+    was from violating, in the units of the property's left-hand sides (None when none was met); engine: the array
+    module.
+    """
+
+    boxes: int = 0
+    leaves: int = 0
+    open: int = 0
+    bound: float | None = None
+    closest: float | None = None
+    time_s: float = 0.0
+    cpu_s: float = 0.0
+    engine: str = "numpy"
+    off_grid: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class Holds:
+    """`unsat`: no execution of the stated semantics violates the property.
+
+    evidence: `checkable`, `certified` or `trusted:<engine>`; certificate: the accepted file's bytes, when asked for.
+    """
+
+    tree: ClosedTree
+    semantics: Semantics
+    evidence: str
+    warnings: tuple[str, ...] = ()
+    certificate: bytes | None = field(default=None, repr=False)
+    statistics: Statistics = Statistics()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tree, ClosedTree):
+            raise TypeError("Holds needs a ClosedTree")
+
+    @property
+    def word(self) -> str:
+        return "unsat"
+
+
+@dataclass(frozen=True)
+class Violated:
+    """`sat`: the witness lies in the input set and violates, as the replay record shows."""
+
+    replay: Replay
+    semantics: Semantics
+    warnings: tuple[str, ...] = ()
+    certificate: bytes | None = field(default=None, repr=False)
+    statistics: Statistics = Statistics()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.replay, Replay):
+            raise TypeError("Violated needs a Replay")
+
+    @property
+    def evidence(self) -> str:
+        return "replayed"
+
+    @property
+    def word(self) -> str:
+        return "sat"
+
+    @property
+    def witness(self) -> str:
+        """The witness in VNN-COMP's format; its decimals are the exact values."""
+        return self.replay.text
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Undecided, with the reason, how far the search got, and what would help."""
+
+    reason: Reason
+    detail: str
+    semantics: Semantics
+    warnings: tuple[str, ...] = ()
+    statistics: Statistics = Statistics()
+    evidence: str = ""
+
+    @property
+    def word(self) -> str:
+        return "timed-out" if self.reason is Reason.TIMEOUT else "unknown"
+
+
+Verdict = Holds | Violated | Unknown
