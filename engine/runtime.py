@@ -95,7 +95,7 @@ class Runtime:
 
 def _error_types() -> tuple[type[Exception], ...]:
     """onnxruntime's exceptions; they have no base class of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue] # C
 
     found = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (*found, RuntimeError, ValueError)
