@@ -122,7 +122,9 @@ def queries(draw: st.DrawFn) -> Query:
     """Queries with a bounded box in every conjunction: assertions bound all inputs, or each alternative of an `or`."""
     inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 2))
     formula = formulas(inputs, outputs)
-    box = st.tuples(*[st.tuples(st.sampled_from(LITERALS), st.sampled_from(LITERALS)) for _ in range(inputs)])
+    side = st.tuples(st.sampled_from(LITERALS), st.sampled_from(LITERALS))
+    ordered = side.map(lambda ends: (min(ends, key=Decimal), max(ends, key=Decimal)))
+    box = st.tuples(*[st.one_of(ordered, ordered, ordered, side) for _ in range(inputs)])
 
     def box_of(sides: Sequence[tuple[str, str]]) -> list[Tree]:
         return [tree for i, (low, high) in enumerate(sides) for tree in bounds(i, low, high)]

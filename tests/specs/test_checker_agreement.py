@@ -22,7 +22,7 @@ def plain(atom: Atom | checker_query.Atom) -> tuple[object, ...]:
 
 def assert_same(ours: Property, theirs: checker_query.Property) -> None:
     assert (ours.inputs, ours.outputs) == (theirs.inputs, theirs.outputs)
-    assert len(ours.vacuous) == len(theirs.vacuous)
+    assert bool(ours.vacuous) == bool(theirs.vacuous)  # messages for people; one may stand for several conjunctions
     assert len(ours.cases) == len(theirs.cases)
     for our, their in zip(ours.cases, theirs.cases, strict=True):
         assert our.lower == their.lower
