@@ -1,0 +1,168 @@
+"""ONNX bytes to steps: an operator allow-list, static shapes, one input, one output, binary32 weights.
+
+Refused with a message that names it: any other operator or attribute, external data, weights that are no finite
+binary32 numbers, several inputs or outputs, dimensions that are unknown (other than the first, which is then 1).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from math import isfinite, prod
+from typing import Any
+
+from farkas.checker.errors import MalformedInput
+from farkas.checker.operators import OPERATORS, Builder, Tensor
+from farkas.checker.protobuf import MODEL, Message, decode
+from farkas.checker.steps import Program
+
+FLOAT, INT32, INT64 = 1, 6, 7
+OPSETS = range(8, 22)
+MAX_ELEMENTS = 50_000_000
+DOMAINS = ("", "ai.onnx")
+
+
+def read_network(data: bytes) -> Program:
+    """The steps of the ONNX network in `data` (decompressed).  Raises MalformedInput."""
+    model = decode(data, MODEL)
+    opset = _opset(model)
+    graph = _one(model, "graph", "ModelProto")
+    constants: dict[str, Tensor] = {}
+    for tensor in graph.get("initializer", []):
+        _define(constants, _one(tensor, "name", "initializer"), _tensor(tensor))
+    inputs = [info for info in graph.get("input", []) if _one(info, "name", "input") not in constants]
+    if len(inputs) != 1 or len(graph.get("output", [])) != 1:
+        outputs = len(graph.get("output", []))
+        raise MalformedInput("network", f"one input and one output are supported, found {len(inputs)} and {outputs}")
+    shape = _input_shape(inputs[0])
+    builder = Builder(opset, prod(shape))
+    values = dict(constants)
+    source = [(0, i) for i in range(prod(shape))]
+    _define(values, _one(inputs[0], "name", "input"), Tensor(shape, source, None))
+    for node in graph.get("node", []):
+        _apply(builder, values, node)
+    name = _one(graph["output"][0], "name", "output")
+    if name not in values or values[name].dtype is not None:
+        raise MalformedInput("network", f"the output {name!r} is not computed from the input")
+    return builder.finish(values[name])
+
+
+def _one(message: Message, name: str, where: str) -> Any:
+    if name not in message:
+        raise MalformedInput("network", f"{where} has no {name}")
+    return message[name][0]
+
+
+def _opset(model: Message) -> int:
+    versions = [
+        m["version"][0] for m in model.get("opset_import", []) if m.get("domain", [""])[0] in DOMAINS and "version" in m
+    ]
+    if len(set(versions)) != 1 or versions[0] not in OPSETS:
+        raise MalformedInput("network", f"opset {OPSETS.start} to {OPSETS.stop - 1} is supported, found {versions}")
+    return int(versions[0])
+
+
+def _define(values: dict[str, Tensor], name: str, tensor: Tensor) -> None:
+    if not name or name in values:
+        raise MalformedInput("network", f"tensor {name!r} is defined twice or has no name")
+    values[name] = tensor
+
+
+def _input_shape(info: Message) -> tuple[int, ...]:
+    """The static shape of the input; an unknown first dimension is the batch, and 1."""
+    tensor = _one(_one(info, "type", "input"), "tensor_type", "input")
+    if tensor.get("elem_type") != [FLOAT]:
+        raise MalformedInput("network", f"the input must be float32, found element type {tensor.get('elem_type')}")
+    shape: list[int] = []
+    for position, dim in enumerate(_one(tensor, "shape", "input").get("dim", [])):
+        value = dim.get("dim_value", [1 if position == 0 else 0])[0]
+        if value < 1:
+            raise MalformedInput("network", f"dimension {position} of the input is unknown or not positive")
+        shape.append(value)
+    if prod(shape) > MAX_ELEMENTS:
+        raise MalformedInput("network", f"the input has shape {shape}: too large")
+    return tuple(shape)
+
+
+def _tensor(message: Message) -> Tensor:
+    """A constant: float32, int64 or int32."""
+    name = message.get("name", ["?"])[0]
+    if "external_data" in message or message.get("data_location", [0]) != [0]:
+        raise MalformedInput("network", f"tensor {name!r} is stored outside the file")
+    shape = tuple(message.get("dims", []))
+    if any(d < 0 for d in shape) or prod(shape) > MAX_ELEMENTS:
+        raise MalformedInput("network", f"tensor {name!r} has shape {shape}")
+    kinds = {FLOAT: ("f", "float_data"), INT32: ("i", "int32_data"), INT64: ("q", "int64_data")}
+    dtype = message.get("data_type", [0])[0]
+    if dtype not in kinds:
+        raise MalformedInput(
+            "network", f"tensor {name!r} has element type {dtype}; float32, int32, int64 are supported"
+        )
+    code, where = kinds[dtype]
+    others = {"float_data", "int32_data", "int64_data", "raw_data"} & message.keys() - {where}
+    values: list[Any] = message.get(where, [])
+    if others == {"raw_data"} and not values:
+        values = _raw(code, message["raw_data"][0], name)
+    elif others:
+        raise MalformedInput("network", f"tensor {name!r} has its data in several fields or in the wrong one")
+    if len(values) != prod(shape):
+        raise MalformedInput("network", f"tensor {name!r} has {len(values)} values for shape {shape}")
+    if not all(map(isfinite, values)):
+        raise MalformedInput("network", f"tensor {name!r} has a value that is not finite")
+    return Tensor(shape, values, float if dtype == FLOAT else int)
+
+
+def _raw(code: str, data: bytes, name: str) -> list[Any]:
+    """Little-endian numbers."""
+    numbers = array(code)
+    if struct.calcsize(code) != numbers.itemsize or len(data) % numbers.itemsize:
+        raise MalformedInput("network", f"tensor {name!r} has {len(data)} raw bytes")
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def _apply(builder: Builder, values: dict[str, Tensor], node: Message) -> None:
+    """One node: its operator's meaning, with every attribute read."""
+    op = node.get("op_type", ["?"])[0]
+    outputs = node.get("output", [])
+    where = f"node {node.get('name', outputs or ['?'])[0]!r} ({op})"
+    operator = OPERATORS.get(op)
+    if operator is None or node.get("domain", [""])[0] not in DOMAINS:
+        raise MalformedInput("network", f"{where}: not supported; supported operators: {', '.join(sorted(OPERATORS))}")
+    inputs: list[Tensor | None] = []
+    for name in node.get("input", []):
+        if name and name not in values:
+            raise MalformedInput("network", f"{where}: input {name!r} is not defined before it")
+        inputs.append(values[name] if name else None)
+    attributes: dict[str, Any] = {}
+    for attribute in node.get("attribute", []):
+        name = _one(attribute, "name", where)
+        if name in attributes:
+            raise MalformedInput("network", f"{where}: attribute {name!r} occurs twice")
+        attributes[name] = _attribute(attribute, f"{where}: attribute {name!r}")
+    builder.where = where
+    try:
+        results = operator(builder, inputs, attributes, len(outputs))
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        raise MalformedInput("network", f"{where}: an attribute or operand has the wrong type or length") from error
+    if attributes:
+        raise MalformedInput("network", f"{where}: attribute {min(attributes)!r} is not supported")
+    for name, tensor in zip(outputs, results, strict=False):  # a Dropout's mask is not defined
+        if name:
+            _define(values, name, tensor)
+
+
+def _attribute(message: Message, where: str) -> Any:
+    """An int, float, list of either, bytes, or a constant tensor."""
+    kinds = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints"}
+    kind = kinds.get(message.get("type", [0])[0])
+    if kind is None or message.keys() - {"name", "type", kind}:
+        raise MalformedInput("network", f"{where} has a type that is not supported")
+    if kind in ("floats", "ints"):
+        return list(message.get(kind, []))
+    if kind == "t":
+        return _tensor(_one(message, "t", where))
+    return message.get(kind, [{"f": 0.0, "i": 0, "s": b""}[kind]])[0]
