@@ -73,6 +73,14 @@ def test_mixed_disjuncts_are_collected_by_box_in_order_of_first_appearance() -> 
     )
 
 
+@pytest.mark.parametrize(
+    "other", ["(>= X_0 0) (<= X_0 2)", "(>= X_0 -1) (<= X_0 1)", "(>= X_0 0) (<= X_0 1.00000000000000000001)"]
+)
+def test_boxes_that_differ_in_one_end_are_different_cases(other: str) -> None:
+    prop = read(ONE + f"(assert (or (and (>= X_0 0) (<= X_0 1) (<= Y_0 1)) (and {other} (<= Y_0 2))))")
+    assert [case.disjuncts for case in prop.cases] == [((y(0, 1, 1),),), ((y(0, 1, 2),),)]
+
+
 def test_nested_connectives_expand_in_order() -> None:
     # a and (b or (c and (d or e))) or f  with a..f = Y_0 <= 1..6:  ab, acd, ace, f
     text = "(assert (or (and A (or B (and C (or D E)))) F))"
