@@ -91,14 +91,19 @@ class _Reader:
         """Read all tokens."""
         known = self.literals
         frame = self.stack[-1]
-        for index, token in enumerate(tokens.tokens(self.text)):
-            literal = known.get(token)
-            if literal is not None and frame.group is not None:
-                frame.group.add(literal)
-                frame.count += 1
-            elif token[0] != ";":
-                self.step(token, index)
-                frame = self.stack[-1]
+        index = 0
+        try:
+            for index, token in enumerate(tokens.tokens(self.text)):
+                literal = known.get(token)
+                if literal is not None and frame.group is not None:
+                    frame.group.add(literal)
+                    frame.count += 1
+                elif token[0] != ";":
+                    self.step(token, index)
+                    frame = self.stack[-1]
+        except TooLarge as error:
+            self.place = index, self.place[1] if self.place[0] == index else 0
+            self.too_large(error)
         if len(self.stack) > 1:
             self.fail("this parenthesis is never closed; wanted ')' before the end of the file", frame.place)
 
@@ -235,12 +240,9 @@ class _Reader:
             self.calculated(parent, frame)
 
     def join(self, around: All | AnyOf, finished: All | AnyOf) -> None:
-        """A finished `and` or `or`."""
-        try:
-            if finished is not around:
-                around.combine(finished.conjunctions())
-        except TooLarge as error:
-            self.too_large(error)
+        """A finished `and` or `or`; raises TooLarge."""
+        if finished is not around:
+            around.combine(finished.conjunctions())
 
     def compared(self, parent: _Frame, frame: _Frame) -> None:
         """A finished comparison."""

@@ -268,6 +268,14 @@ def test_too_many_disjuncts_are_an_error_that_says_what_to_do() -> None:
     assert dnf.MAX_CONJUNCTIONS == 1_000_000
 
 
+def test_a_disjunction_of_a_million_and_one_comparisons_is_one_too_many() -> None:
+    line = "(<= Y_0 1)\n"
+    text = ONE + "(assert (>= X_0 0)) (assert (<= X_0 1)) (assert (or\n" + line * 1_000_001 + "))"
+    with pytest.raises(MalformedProperty, match="1000001 conjunctions, more than 1000000") as caught:
+        read(text)
+    assert (caught.value.line, caught.value.column) == (3 + 1_000_001, 1)
+
+
 def test_much_repeated_text_is_refused_before_it_is_built() -> None:
     atoms = "(<= Y_0 1)" * 2000
     text = ONE + "(assert (>= X_0 0)) (assert (<= X_0 1))" + f"(assert (or (and {atoms}) (and {atoms})))" * 17
