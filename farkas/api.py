@@ -1,0 +1,279 @@
+"""The Python API: load a network, ask a question, get an answer that carries its evidence.
+
+    net = load("controller.onnx")
+    match verify(net, "safe.vnnlib", timeout=60):
+        case Holds() as answer: ...       # no admissible execution violates the property
+        case Violated() as answer: ...    # answer.witness does
+        case Unknown() as answer: ...     # answer.reason, answer.detail
+
+Bad files raise a subclass of FarkasError whose message names the file; running out of time or memory is an answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+
+from farkas.engine.options import Options, Reporter
+from farkas.engine.query import Query
+from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
+from farkas.engine.verify import verify as decide
+from farkas.ir.errors import FarkasError, MalformedNetwork
+from farkas.ir.graph import Graph
+from farkas.ir.onnx_import import load_onnx
+from farkas.ir.onnx_wire import decompressed
+from farkas.specs.errors import MalformedProperty
+from farkas.specs.query import Property, Semantics
+from farkas.specs.tokens import decompressed as property_text
+from farkas.specs.vnnlib import read_property
+
+__all__ = [
+    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Violated", "load", "load_property",
+    "verify",
+]  # fmt: skip
+
+FilePath = str | os.PathLike[str]
+
+ENGINES = ("crown",)  # whose word `trust` can take
+DEVICES = ("numpy", "cupy")
+
+
+class UnreadableFile(FarkasError):
+    """A file is missing, a directory, or may not be read."""
+
+
+class Unsupported(FarkasError):
+    """The file is right, but this kind of network or property is not handled yet."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that was read: its graph, the decompressed bytes it came from, their path, and its file's stem."""
+
+    graph: Graph
+    data: bytes = field(repr=False)
+    path: Path | None = None
+    name: str = ""
+
+    @property
+    def inputs(self) -> int:
+        """The number of input values, over all input tensors."""
+        return sum(prod(shape) for _, shape in self.graph.inputs)
+
+    @property
+    def outputs(self) -> int:
+        """The number of output values, over all output tensors."""
+        return sum(prod(self.graph.shapes[name]) for name in self.graph.outputs)
+
+    def info(self) -> str:
+        """What the network is, in a few lines: element type, inputs, outputs, operators, digest."""
+        graph = self.graph
+        kinds = Counter(node.op.onnx for node in graph.nodes)
+        lines = [
+            f"network {self.name or '(unnamed)'}: {graph.dtype}, {len(graph.nodes)} nodes",
+            *(f"  input  {name} {_shape(shape)}" for name, shape in graph.inputs),
+            *(f"  output {name} {_shape(graph.shapes[name])}" for name in graph.outputs),
+            f"  operators: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}",
+            *(f"  note: {note}" for note in graph.notes),
+            f"  sha256 {graph.sha256}",
+        ]
+        return "\n".join(lines)
+
+
+def load(path: FilePath) -> Network:
+    """The network in an .onnx or .onnx.gz file.
+
+    Raises UnreadableFile, MalformedNetwork or UnsupportedOperator; every message begins with the path.
+    """
+    place = Path(path)
+    with naming(place):
+        data = decompressed(read_bytes(place))
+        graph = _graph(data)
+    return Network(graph, data, place, place.name.removesuffix(".gz").removesuffix(".onnx"))
+
+
+def load_property(source: FilePath | bytes, net: Network | None = None) -> Property:
+    """The property in a .vnnlib or .vnnlib.gz file, or in such a file's bytes; with `net`, checked to fit it.
+
+    Raises UnreadableFile, Unsupported (VNN-LIB 2.0) or MalformedProperty; every message begins with the path.
+    """
+    return _load_property(source, net)[0]
+
+
+def _load_property(source: FilePath | bytes, net: Network | None) -> tuple[Property, bytes]:
+    """The property and its file's decompressed bytes."""
+    if isinstance(source, bytes):
+        text = property_text(source)
+        return _property(text, net), text
+    place = Path(source)
+    with naming(place):
+        text = property_text(read_bytes(place))
+        return _property(text, net), text
+
+
+def verify(
+    net: Network,
+    property: FilePath | bytes | Property,
+    *,
+    timeout: float | None = None,
+    semantics: Semantics | str | None = None,
+    certificate: FilePath | None = None,
+    trust: Collection[str] = (),
+    seed: int = 0,
+    memory_gb: float | None = None,
+    device: str = "numpy",
+    report: Reporter | None = None,
+) -> Holds | Violated | Unknown:
+    """Does some execution of `net` from the property's input set reach its unsafe region?
+
+    property: a path, the bytes of a file, or a Property; timeout: seconds, reading included; None for no limit.
+    semantics: "f32-any" or "real"; by default f32-any for float32 networks and real for float64 ones.
+    certificate: file to write the certificate to; then `Holds` is claimed only after the checker accepted it.
+    trust: engines whose word is taken where the checker cannot check (`crown`); memory_gb: of the queue of open boxes;
+    report: called now and then with the search's progress and the seconds so far.
+
+    Raises FarkasError when an argument or a file cannot be used; out of time or memory is `Unknown`.
+    """
+    start = time.monotonic()
+    mode = chosen_semantics(net, semantics)
+    options = _options(timeout, certificate is not None, trust, seed, memory_gb, device, report)
+    _single(net.graph)
+    try:
+        asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
+        if certificate is not None and not text:
+            raise FarkasError("a certificate names the property by its file's digest; pass its path or its bytes")
+        if timeout is not None:
+            left = timeout - (time.monotonic() - start)
+            if left <= 0:
+                return Unknown(Reason.TIMEOUT, "no time was left when the files had been read", mode)
+            options = replace(options, timeout_s=left)
+        verdict = decide(Query(net.graph, net.data, asked, mode, text), options)
+    except MemoryError:
+        return Unknown(Reason.MEMORY, "out of memory; allow more, or split the property", mode)
+    if certificate is not None and not isinstance(verdict, Unknown) and verdict.certificate is not None:
+        write_bytes(Path(certificate), verdict.certificate)
+    return verdict
+
+
+def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semantics:
+    """The semantics asked for, or the default of the network's element type."""
+    if semantics is None:
+        return Semantics.F32_ANY if net.graph.dtype == "float32" else Semantics.REAL
+    if isinstance(semantics, str):
+        return parse_semantics(semantics)
+    return semantics
+
+
+def parse_semantics(word: str) -> Semantics:
+    """The semantics of that name; raises Unsupported for single orders and FarkasError for anything else."""
+    if word == "f32-order" or word.startswith("f32-order:"):
+        raise Unsupported(
+            f"semantics '{word}': verdicts for a single order of accumulation are not available yet; "
+            "f32-any covers every order, and `farkas run --order` executes one"
+        )
+    for semantics in Semantics:
+        if word == semantics.value:
+            return semantics
+    raise FarkasError(f"semantics '{word}' is unknown; wanted {' or '.join(s.value for s in Semantics)}")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Puts the file's path in front of the message of a FarkasError raised inside."""
+    try:
+        yield
+    except FarkasError as error:
+        error.args = (f"{path}: {error}",)
+        raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; raises UnreadableFile (without the path, which `naming` adds)."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableFile("there is no such file") from error
+    except IsADirectoryError as error:
+        raise UnreadableFile("this is a directory; a file is wanted") from error
+    except OSError as error:
+        raise UnreadableFile(f"cannot be read: {error.strerror}") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; raises UnreadableFile."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UnreadableFile(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _options(
+    timeout: float | None, certify: bool, trust: Collection[str], seed: int, memory_gb: float | None, device: str,
+    report: Reporter | None,
+) -> Options:  # fmt: skip
+    if timeout is not None and not timeout >= 0:
+        raise FarkasError(f"the timeout is {timeout} s; a nonnegative number is wanted")
+    if memory_gb is not None and not memory_gb > 0:
+        raise FarkasError(f"the memory limit is {memory_gb} GB; a positive number is wanted")
+    unknown = sorted(set(trust) - set(ENGINES))
+    if unknown:
+        raise FarkasError(f"there is no engine '{unknown[0]}' to trust; wanted {', '.join(ENGINES)}")
+    if device not in DEVICES:
+        raise FarkasError(f"there is no device '{device}'; wanted {' or '.join(DEVICES)}")
+    if device == "cupy":
+        _require_cupy()
+    memory = Options.memory_bytes if memory_gb is None else int(memory_gb * 2**30)
+    return Options(timeout, certify, frozenset(trust), seed, memory, report, device)
+
+
+def _require_cupy() -> None:
+    from farkas.runtime_cuda.backend import cupy_backend
+
+    try:
+        cupy_backend()
+    except RuntimeError as error:
+        raise FarkasError(f"device 'cupy': {error}; the device 'numpy' needs nothing") from error
+
+
+def _single(graph: Graph) -> None:
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise Unsupported(
+            f"the network has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
+            "networks with one of each are supported"
+        )
+
+
+def _graph(data: bytes) -> Graph:
+    if not data:
+        raise MalformedNetwork("the file is empty; an ONNX network is wanted")
+    try:
+        return load_onnx(data)
+    except MalformedNetwork as error:
+        if data[:64].lstrip()[:1] in (b"(", b";"):
+            raise MalformedNetwork("this is text, as of a property; an ONNX network is wanted") from error
+        raise
+
+
+def _property(data: bytes, net: Network | None) -> Property:
+    inputs, outputs = (None, None) if net is None else (net.inputs, net.outputs)
+    try:
+        return read_property(data, inputs=inputs, outputs=outputs)
+    except MalformedProperty as error:
+        if error.line == 1 and data[:1] == b"\x08":
+            raise MalformedProperty("this is no text but, by its first byte, an ONNX network", 1, 1) from error
+        if "'vnnlib-version'" in error.message:
+            raise Unsupported("this is VNN-LIB 2.0; only VNN-LIB 1.0 is read so far") from error
+        raise
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

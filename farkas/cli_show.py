@@ -1,0 +1,127 @@
+"""`farkas show`: what a network, a property or a certificate contains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farkas.process import use_threads
+from farkas.usage import COMPLETED, Usage, command_parser
+
+if TYPE_CHECKING:
+    from farkas.api import Network
+    from farkas.certificate_file import CertificateFile
+    from farkas.specs.query import Atom, Case, Property
+
+MOST_CASES = 5  # of a property that are listed one by one
+
+
+def main(words: list[str], start: float) -> int:
+    """Runs `farkas show`."""
+    parser = command_parser("show", "What a file contains; .gz is accepted.")
+    parser.add_argument("file", metavar="FILE", help="an .onnx, .vnnlib or .nnc file")
+    args = parser.parse_args(words)
+    use_threads(1)
+    print("\n".join(_lines(Path(args.file))))
+    return COMPLETED
+
+
+def _lines(path: Path) -> Iterator[str]:
+    from farkas import api
+    from farkas.certificate_file import read_certificate_file
+
+    match Path(path.name.removesuffix(".gz")).suffix:
+        case ".onnx":
+            return network_lines(api.load(path))
+        case ".vnnlib":
+            return property_lines(api.load_property(path), path.name)
+        case ".nnc":
+            with api.naming(path):
+                return certificate_lines(read_certificate_file(api.read_bytes(path)))
+        case suffix:
+            raise Usage(f"{path}: the name ends in '{suffix}'; .onnx, .vnnlib (both also with .gz) or .nnc is wanted")
+
+
+def network_lines(net: Network) -> Iterator[str]:
+    """Summary, one row a node, and whether the checker reads the network."""
+    from farkas.engine.certify import beyond_checker
+
+    yield net.info()
+    yield ""
+    rows = [("node", "operator", "shape", "operands")]
+    for node in net.graph.nodes:
+        shape = "x".join(map(str, net.graph.shapes[node.name])) or "scalar"
+        rows.append((node.name, node.op.onnx, shape, ", ".join(node.inputs)))
+    yield from _table(rows)
+    yield ""
+    obstacle = beyond_checker(net.data)
+    yield "certifiable: the checker reads this network" if obstacle is None else f"not certifiable: {obstacle}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def property_lines(prop: Property, name: str) -> Iterator[str]:
+    """Counts, and the first cases with their boxes and atoms."""
+    disjuncts = sum(len(case.disjuncts) for case in prop.cases)
+    atoms = sum(len(atoms) for case in prop.cases for atoms in case.disjuncts)
+    yield f"property {name}: {prop.inputs} inputs, {prop.outputs} outputs"
+    yield f"  {len(prop.cases)} cases (input boxes), {disjuncts} disjuncts, {atoms} atoms"
+    yield f"  sha256 {prop.sha256}"
+    for warning in prop.vacuous:
+        yield f"  warning: {warning}"
+    for number, case in enumerate(prop.cases[:MOST_CASES]):
+        yield from _case_lines(number, case)
+    if len(prop.cases) > MOST_CASES:
+        yield f"... and {len(prop.cases) - MOST_CASES} more cases"
+
+
+def _case_lines(number: int, case: Case) -> Iterator[str]:
+    free = [i for i, (low, high) in enumerate(zip(case.lower, case.upper, strict=True)) if low < high]
+    yield f"case {number}: {len(free)} free inputs, {len(case.lower) - len(free)} fixed"
+    for i in free[:8]:
+        yield f"  {float(case.lower[i]):.9g} <= X_{i} <= {float(case.upper[i]):.9g}"
+    if len(free) > 8:
+        yield f"  ... and {len(free) - 8} more"
+    for j, atoms in enumerate(case.disjuncts[:8]):
+        yield f"  unsafe {j}: " + (" and ".join(map(atom_text, atoms[:8])) or "always")
+        if len(atoms) > 8:
+            yield f"    ... and {len(atoms) - 8} more atoms"
+    if len(case.disjuncts) > 8:
+        yield f"  ... and {len(case.disjuncts) - 8} more disjuncts"
+
+
+def atom_text(atom: Atom) -> str:
+    """`X_0 - 2 Y_1 <= 3/2`: the half-space with exact coefficients."""
+    terms = [(f"X_{i}", a) for i, a in atom.x] + [(f"Y_{j}", b) for j, b in atom.y]
+    text = ""
+    for name, value in terms:
+        sign = "-" if value < 0 else "+"
+        size = "" if abs(value) == 1 else f"{abs(value)} "
+        text += f" {sign} {size}{name}" if text else f"{'-' if value < 0 else ''}{size}{name}"
+    return f"{text or '0'} {'<' if atom.strict else '<='} {atom.c}"
+
+
+def certificate_lines(certificate: CertificateFile) -> Iterator[str]:
+    """Header, frames with their sizes, and the shape of the trees; nothing is checked."""
+    from farkas.certificate_file import tree_shape
+
+    yield f"certificate, {certificate.size} bytes (not checked: `farkas check` does that)"
+    for key, value in sorted(certificate.header.items()):
+        yield f"  {key}: {value}"
+    yield ""
+    rows = [("part", "bytes in file", "decompressed"), ("header", str(certificate.header_bytes), "")]
+    rows += [(frame.name, str(frame.stored), str(len(frame.payload))) for frame in certificate.frames]
+    yield from _table(rows)
+    tree, leaves = certificate.frame("TREE"), certificate.header.get("leaves")
+    if tree is not None and isinstance(leaves, int) and tree.payload:
+        shape = tree_shape(tree.payload, leaves)
+        yield ""
+        yield f"trees: {shape.trees}, nodes: {shape.nodes}, leaves: {shape.leaves}, depth: {shape.depth}"
+        often = ", ".join(f"X_{i} {count}" for i, count in shape.bisections.most_common(8))
+        yield f"bisections by input: {often or 'none'}"
+        yield f"leaf kinds in use: {len(shape.kinds)}; {len(tree.payload) / shape.leaves:.2f} bytes a leaf"

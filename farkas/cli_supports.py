@@ -1,0 +1,45 @@
+"""`farkas supports`: capabilities in the words of the VNN-LIB 2.0 standard, chapter on the solver's command line.
+
+What is said here is what works: VNN-LIB 1.0 about one network with one input and one output, atoms linear in inputs
+and outputs together, properties brought to disjunctive normal form.  float64 is missing from the element types although
+such networks are read: their verdicts are about the reals (type `real`), not about float64 executions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from farkas.usage import COMPLETED, Usage, command_parser
+
+ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "onnx-element-types": ("float32", "real"),
+    "vnnlib-versions": ("1.0", "1.0"),  # smallest, greatest
+    "hidden-node-theories": ("NH",),  # no hidden nodes
+    "multiple-input-output-theories": ("SIO",),  # a single input and a single output
+    "multiple-network-theories": ("SNET",),  # a single network
+    "multiple-node-comparison-theories": ("SNC", "MNC"),  # comparisons between the input and the output too
+    "arithmetic-complexity-theories": ("BND", "OUTC", "LIN"),  # bounds, output comparisons, linear terms
+    "optimised-disjunctive-reasoning": ("false",),  # disjunctive normal form
+    "serialise-assignments": ("false",),
+}
+
+
+def main(words: list[str], start: float) -> int:
+    """Runs `farkas supports`: the answers to the options given, in their order, one item a line."""
+    parser = command_parser("supports", "Capabilities, one item a line.")
+    for name in ("onnx-operators", "onnx-opset-versions", *ANSWERS):
+        parser.add_argument(f"--{name}", dest="asked", action="append_const", const=name)
+    asked: list[str] = parser.parse_args(words).asked or []
+    if not asked:
+        raise Usage(f"say what to report: --onnx-operators, --onnx-opset-versions, --{', --'.join(ANSWERS)}")
+    print("\n".join(line for name in asked for line in answer(name)))
+    return COMPLETED
+
+
+def answer(name: str) -> tuple[str, ...]:
+    """The lines for one capability."""
+    if name in ANSWERS:
+        return ANSWERS[name]
+    from farkas.ir.onnx_import import OPSETS, supported_operators
+
+    return supported_operators() if name == "onnx-operators" else (str(OPSETS[0]), str(OPSETS[-1]))

@@ -1,0 +1,102 @@
+"""An answer told: as the JSON object of `verify --json`, and in a few lines for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, assert_never
+
+from farkas import __version__
+from farkas.engine.verdict import Holds, Unknown, Verdict, Violated
+from farkas.specs.query import Semantics
+
+READING = {
+    Semantics.F32_ANY: "atoms are read in exact rationals over the binary32 values of inputs and outputs",
+    Semantics.REAL: "inputs, weights and atoms are read as exact rationals",
+}
+
+
+def as_object(verdict: Verdict, time_s: float, certificate: str | None) -> dict[str, Any]:
+    """The object of --json; its keys are fixed, and no number in it is infinite or NaN.
+
+    time_s: age of the process; certificate: the file that was written, None when there is none.
+    """
+    statistics = verdict.statistics
+    return {
+        "verdict": verdict.word,
+        "reason": verdict.reason.value if isinstance(verdict, Unknown) else None,
+        "evidence": verdict.evidence or None,
+        "semantics": verdict.semantics.value,
+        "time_s": time_s,
+        "certificate": certificate,
+        "witness": verdict.witness if isinstance(verdict, Violated) else None,
+        "bounds": {"margin": _finite(statistics.bound), "closest": _finite(statistics.closest)},
+        "statistics": {key: _finite(value) for key, value in {**statistics.as_dict(), **_details(verdict)}.items()},
+        "version": __version__,
+    }
+
+
+def _details(verdict: Verdict) -> dict[str, Any]:
+    details: dict[str, Any] = {"warnings": list(verdict.warnings)}
+    match verdict:
+        case Holds():
+            details["leaves"] = verdict.tree.leaves
+        case Violated():
+            replay = verdict.replay
+            details |= {"executor": replay.executor, "runtime": replay.runtime, "any_order": replay.any_order}
+        case Unknown():
+            details["detail"] = verdict.detail
+        case _ as never:
+            assert_never(never)
+    return details
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def summary(verdict: Verdict, time_s: float, wanted: str | None, certificate: str | None) -> Iterator[str]:
+    """Lines for people: what is claimed and on what evidence, warnings, and what would help.
+
+    wanted: the certificate's path on the command line; certificate: the same if the file was written.
+    """
+    statistics = verdict.statistics
+    work = f"{time_s:.2f} s, {statistics.boxes} boxes"
+    mode = verdict.semantics.value
+    match verdict:
+        case Holds():
+            work += f", {verdict.tree.leaves} leaves"
+            yield f"unsat ({mode}, evidence {verdict.evidence}): {_claim(verdict.semantics)}; {work}"
+        case Violated():
+            yield f"sat ({mode}, evidence {verdict.evidence}): {_violation(verdict)}; {work}"
+        case Unknown():
+            yield f"{verdict.word} ({mode}, reason {verdict.reason.value}): {verdict.detail}; {work}"
+        case _ as never:
+            assert_never(never)
+    yield READING[verdict.semantics]
+    if statistics.off_grid:
+        yield f"{statistics.off_grid} coordinates of single points are no binary32 numbers and mean their nearest ones"
+    for warning in verdict.warnings:
+        yield f"warning: {warning}"
+    if certificate is not None:
+        yield f"certificate: {certificate}"
+    elif wanted is not None:
+        yield f"warning: no certificate was written to {wanted}"
+
+
+def _claim(semantics: Semantics) -> str:
+    match semantics:
+        case Semantics.F32_ANY:
+            return "no binary32 input of the set violates in any admissible execution"
+        case Semantics.REAL:
+            return "no real input of the set violates"
+        case _ as never:
+            assert_never(never)
+
+
+def _violation(verdict: Violated) -> str:
+    replay = verdict.replay
+    if verdict.semantics is Semantics.REAL:
+        return "an exact rational input violates"
+    every = "it violates in every admissible execution" if replay.any_order else "other orders may not violate"
+    return f"the witness violates on executor {replay.executor} and on {replay.runtime}; {every}"

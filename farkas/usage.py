@@ -1,0 +1,57 @@
+"""What the commands share: exit codes, the error of wrong usage, and the forms of their arguments."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+COMPLETED, UNDECIDED, BAD_INPUT, REJECTED, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class Usage(Exception):
+    """The command line is wrong; the message says what was found and what was wanted."""
+
+
+def say(message: str) -> None:
+    """A line for people."""
+    print(f"farkas: {message}", file=sys.stderr)
+
+
+def command_parser(
+    command: str, description: str, *, usage: str | None = None, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser for one command; options are written out in full."""
+    import argparse
+
+    return argparse.ArgumentParser(
+        prog=f"farkas {command}", description=description, usage=usage, epilog=epilog, allow_abbrev=False
+    )
+
+
+def network_file(word: str) -> str:
+    """The file of `NET.onnx` or, as in VNN-LIB 2.x, of `f=NET.onnx`."""
+    name, equals, path = word.partition("=")
+    return path if equals and name.isidentifier() else word
+
+
+def positive(word: str) -> float:
+    """A finite number above 0; ValueError otherwise (argparse names the option)."""
+    value = float(word)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+def counted(word: str) -> int:
+    """An integer from 1 up; ValueError otherwise."""
+    value = int(word)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+positive.__name__, counted.__name__ = "positive number", "positive count"  # argparse prints these names
