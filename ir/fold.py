@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from farkas.ir.algebra import exact
-from farkas.ir.onnx_node import Constant, OnnxNode, Tensor
+from farkas.ir.onnx_node import MAX_ELEMENTS, Constant, OnnxNode, Tensor
 from farkas.ir.onnx_wire import DTYPES
 from farkas.ir.ops.layout import moved
 
-MAX_CONSTANT = 1 << 28  # elements of one tensor; a damaged shape must not exhaust memory
 MAX_ARITHMETIC = 1 << 20  # elements of constant arithmetic, which is done in exact rationals one by one
 
 Fold = Callable[[OnnxNode], Constant]
@@ -91,17 +90,18 @@ def _constant_of_shape(node: OnnxNode) -> Constant:
     shape, value = node.integers_at(0), node.attributes.get("value", np.zeros(1, dtype=np.float32))
     if shape is None or not isinstance(value, np.ndarray) or value.size != 1 or min(shape, default=0) < 0:
         node.malformed("its shape or value has no meaning")
-    if math.prod(shape) > MAX_CONSTANT:
-        node.refuse(f"its result would have {math.prod(shape)} elements; {MAX_CONSTANT} are supported")
+    if math.prod(shape) > MAX_ELEMENTS:
+        node.refuse(f"its result would have {math.prod(shape)} elements; {MAX_ELEMENTS} are supported")
     return np.full(shape, value.ravel()[0], dtype=value.dtype)
 
 
 def _range(node: OnnxNode) -> Constant:
+    node.attributes_are()
     parts = [_given(node, i) for i in range(3)]
     if any(part.size != 1 or part.dtype.kind != "i" for part in parts):
         node.refuse("only ranges of single integers are supported")
     start, limit, delta = (int(part.ravel()[0]) for part in parts)
-    if delta == 0 or len(range(start, limit, delta)) > MAX_CONSTANT:
+    if delta == 0 or len(range(start, limit, delta)) > MAX_ELEMENTS:
         node.malformed(f"the range from {start} to {limit} by {delta} has no meaning")
     return np.arange(start, limit, delta, dtype=parts[0].dtype)
 
@@ -120,17 +120,20 @@ def _cast(node: OnnxNode) -> Constant:
 
 
 def _where(node: OnnxNode) -> Constant:
+    node.attributes_are()
     return np.where(_given(node, 0).astype(np.bool_), _given(node, 1), _given(node, 2))
 
 
 def _compared(compare: Arithmetic) -> Fold:
     def fold_comparison(node: OnnxNode) -> Constant:
+        node.attributes_are()
         return np.asarray(compare(_given(node, 0), _given(node, 1)), dtype=np.bool_)
 
     return fold_comparison
 
 
 def _not(node: OnnxNode) -> Constant:
+    node.attributes_are()
     return np.logical_not(_given(node, 0))
 
 
@@ -138,6 +141,7 @@ def _unary(compute: Callable[[Any], Any]) -> Fold:
     """A function that rounds nothing."""
 
     def fold_unary(node: OnnxNode) -> Constant:
+        node.attributes_are()
         array = _given(node, 0)
         return np.asarray(compute(array), dtype=array.dtype)
 
@@ -148,6 +152,7 @@ def _binary(compute: Arithmetic) -> Fold:
     """Arithmetic in exact rationals, whose results must be numbers of the element type."""
 
     def fold_binary(node: OnnxNode) -> Constant:
+        node.attributes_are()
         a, b = _given(node, 0), _given(node, 1)
         if a.dtype != b.dtype or a.dtype.kind not in "iuf":
             node.malformed(f"operands have element types {a.dtype} and {b.dtype}")

@@ -191,7 +191,9 @@ class Kronecker:
         return Kronecker(abs(self.matrix), self.outer, self.inner)
 
     def dense(self) -> Matrix:
-        return np.kron(np.kron(np.eye(self.outer), np.asarray(self.matrix)), np.eye(self.inner))
+        return np.asarray(
+            np.kron(np.kron(np.eye(self.outer), np.asarray(self.matrix)), np.eye(self.inner)), dtype=np.float64
+        )
 
     def on(self, move: Move) -> LinearMap:
         return Kronecker(move(self.matrix), self.outer, self.inner)

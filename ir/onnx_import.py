@@ -8,14 +8,13 @@ depends are left out.  Everything that has no exact meaning here is refused befo
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from farkas.ir.errors import MalformedNetwork, UnsupportedOperator
-from farkas.ir.fold import FOLDED, MAX_CONSTANT, MOVED, fold
+from farkas.ir.fold import FOLDED, MOVED, fold
 from farkas.ir.graph import Graph, Node
 from farkas.ir.onnx_node import Constant, OnnxNode, Tensor
 from farkas.ir.onnx_wire import DTYPES, ValueInfo, WireModel, WireNode, decompressed, read_model
@@ -101,8 +100,6 @@ class _Import:
             )
         operands = tuple(self.operand(wire, name) for name in wire.inputs)
         node = OnnxNode(wire.name, wire.kind, self.model.opset, self.dtype, operands, wire.outputs, wire.attributes)
-        if not node.outputs or not node.outputs[0]:
-            node.malformed("it has no output")
         if wire.kind in FOLDED or not any(isinstance(operand, Tensor) for operand in operands):
             constants = fold(node)
             if constants is not None:
@@ -113,8 +110,7 @@ class _Import:
             node.refuse("it is supported for constant operands only, and one of these depends on the input")
         for made in IMPORTERS[wire.kind](node):
             shape = made.op.infer(*(self.shape(name) for name in made.inputs))
-            if math.prod(shape) > MAX_CONSTANT or not all(shape):
-                node.refuse(f"its result has shape {shape}; between 1 and {MAX_CONSTANT} elements are supported")
+            node.check_size(shape)
             self.define(made.name, Tensor(made.name, shape))
             self.nodes.append(made)
 

@@ -7,6 +7,7 @@ has something else; `attributes_are` refuses attributes that an importer does no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from farkas.ir.onnx_wire import Attribute
 from farkas.ir.op import Op, Shape
 
 Constant = npt.NDArray[Any]
+MAX_ELEMENTS = 1 << 26  # of one tensor; a damaged shape must not exhaust memory
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class OnnxNode:
     def refuse(self, reason: str) -> NoReturn:
         """The file is right, but this use of the operator has no meaning here."""
         raise UnsupportedOperator(f"ONNX {self}: {reason}")
+
+    def check_size(self, shape: Shape) -> None:
+        """Refuses a result that is empty or would not fit into memory."""
+        if not 1 <= math.prod(shape) <= MAX_ELEMENTS:
+            self.refuse(f"its result has shape {shape}; between 1 and {MAX_ELEMENTS} elements are supported")
 
     def malformed(self, reason: str) -> NoReturn:
         raise MalformedNetwork(f"ONNX {self}: {reason}")
@@ -107,8 +114,10 @@ class OnnxNode:
     # Attributes
 
     def attributes_are(self, *known: str) -> None:
-        """Refuses every attribute outside `known`."""
-        for name in self.attributes:
+        """Refuses every attribute outside `known`, and those whose type is neither number, text nor tensor."""
+        for name, value in self.attributes.items():
+            if value is None:
+                self.refuse(f"attribute '{name}' has a type that is not supported")
             if name not in known:
                 self.refuse(f"attribute '{name}' is not supported; known: {', '.join(known) or 'none'}")
 
@@ -131,9 +140,9 @@ class OnnxNode:
         return value
 
     def integers(self, name: str) -> tuple[int, ...] | None:
-        value = self.attributes.get(name)
-        if value is None:
+        if name not in self.attributes:
             return None
+        value = self.attributes[name]
         if not isinstance(value, tuple) or not all(isinstance(v, int) for v in value):
             self.malformed(f"attribute '{name}' should be a list of integers")
         return tuple(int(v) for v in value)
@@ -148,6 +157,8 @@ class OnnxNode:
 
     def gives(self, op: Op, *inputs: Tensor | str) -> tuple[Node, ...]:
         """One surface node that computes the first output."""
+        if not self.outputs or not self.outputs[0]:
+            self.refuse("its first output is left out and another one used, which is not supported")
         return (Node(self.outputs[0], op, _names(inputs)),)
 
     def before(self, op: Op, part: str, *inputs: Tensor | str) -> Node:

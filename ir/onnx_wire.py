@@ -1,11 +1,10 @@
 """ONNX files read from their bytes.
 
-An ONNX file is one protobuf message: a sequence of (field number, wire type, value), where a value is a varint, four or
-eight bytes, or a length and that many bytes, which may again be a message.  The few messages that describe a network
-are read here into plain dataclasses, tensors into NumPy arrays.  Two reasons: importing the `onnx` package costs 140 ms
-of CPU time at every start, this reader about one millisecond for a small network; and what protobuf passes over in
-silence (a second graph that is merged into the first, local functions, external data) is refused here by name.
-The tests hold this reader against the `onnx` package.
+An ONNX file is one protobuf message (farkas.ir.protobuf).  The few parts of it that describe a network are read here
+into plain dataclasses, tensors into NumPy arrays.  Two reasons: importing the `onnx` package costs 140 ms of CPU time
+at every start, this reader about one millisecond for a small network; and what protobuf passes over in silence (a
+second graph that is merged into the first, local functions, external data) is refused here by name.  The tests hold
+this reader against the `onnx` package.
 
 Numbers of fields and types: onnx/onnx.proto, which promises never to change them.
 """
@@ -15,16 +14,15 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from farkas.ir.errors import MalformedNetwork
+from farkas.ir.protobuf import AnyArray, fail, fields, integer, integers, message, number, once, packed, text, varints
 
-AnyArray = npt.NDArray[Any]
 Attribute = float | int | str | AnyArray | tuple[float, ...] | tuple[int, ...] | tuple[str, ...] | None
 
 
@@ -84,18 +82,18 @@ def read_model(data: bytes) -> WireModel:
     """The model in `data` (not compressed); raises MalformedNetwork for bytes that are no usable ONNX model."""
     graph: memoryview | None = None
     opsets: dict[str, int] = {}
-    for number, value in _fields(memoryview(data), "model"):
-        if number == 7:
-            graph = _once(graph, _bytes(value, "model.graph"), "model.graph")
-        elif number == 8:
-            domain, version = _opset(_bytes(value, "model.opset_import"))
+    for field, value in fields(memoryview(data), "model"):
+        if field == 7:
+            graph = once(graph, message(value, "model.graph"), "model.graph")
+        elif field == 8:
+            domain, version = _opset(message(value, "model.opset_import"))
             opsets[domain] = version
-        elif number == 25:
-            _fail("the model defines local functions; export it with functions inlined")
+        elif field == 25:
+            fail("the model defines local functions; export it with functions inlined")
     if graph is None:
-        _fail("the file holds no graph; it is not an ONNX model")
+        fail("the file holds no graph; it is not an ONNX model")
     if "" not in opsets:
-        _fail("the model states no opset version for the default operator domain")
+        fail("the model states no opset version for the default operator domain")
     return _graph(graph, opsets[""])
 
 
@@ -104,30 +102,30 @@ def _graph(data: memoryview, opset: int) -> WireModel:
     initializers: dict[str, AnyArray] = {}
     inputs: list[ValueInfo] = []
     outputs: list[ValueInfo] = []
-    for number, value in _fields(data, "graph"):
-        if number == 1:
-            nodes.append(_node(_bytes(value, "node")))
-        elif number == 5:
-            name, array = _tensor(_bytes(value, "initializer"))
+    for field, value in fields(data, "graph"):
+        if field == 1:
+            nodes.append(_node(message(value, "node")))
+        elif field == 5:
+            name, array = _tensor(message(value, "initializer"))
             if name in initializers:
-                _fail(f"initializer '{name}' appears twice")
+                fail(f"initializer '{name}' appears twice")
             initializers[name] = array
-        elif number == 11:
-            inputs.append(_value_info(_bytes(value, "input")))
-        elif number == 12:
-            outputs.append(_value_info(_bytes(value, "output")))
-        elif number == 15:
-            _fail("the graph has sparse initializers; export it with dense ones")
+        elif field == 11:
+            inputs.append(_value_info(message(value, "input")))
+        elif field == 12:
+            outputs.append(_value_info(message(value, "output")))
+        elif field == 15:
+            fail("the graph has sparse initializers; export it with dense ones")
     return WireModel(opset, tuple(nodes), initializers, tuple(inputs), tuple(outputs))
 
 
 def _opset(data: memoryview) -> tuple[str, int]:
     domain, version = "", 0
-    for number, value in _fields(data, "opset_import"):
-        if number == 1:
-            domain = _text(value, "opset_import.domain")
-        elif number == 2:
-            version = _int(value, "opset_import.version")
+    for field, value in fields(data, "opset_import"):
+        if field == 1:
+            domain = text(value, "opset_import.domain")
+        elif field == 2:
+            version = integer(value, "opset_import.version")
     return ("" if domain == "ai.onnx" else domain), version
 
 
@@ -136,22 +134,22 @@ def _node(data: memoryview) -> WireNode:
     outputs: list[str] = []
     name = kind = domain = ""
     attributes: dict[str, Attribute] = {}
-    for number, value in _fields(data, "node"):
-        if number == 1:
-            inputs.append(_text(value, "node.input"))
-        elif number == 2:
-            outputs.append(_text(value, "node.output"))
-        elif number == 3:
-            name = _text(value, "node.name")
-        elif number == 4:
-            kind = _text(value, "node.op_type")
-        elif number == 5:
-            key, attribute = _attribute(_bytes(value, "node.attribute"))
+    for field, value in fields(data, "node"):
+        if field == 1:
+            inputs.append(text(value, "node.input"))
+        elif field == 2:
+            outputs.append(text(value, "node.output"))
+        elif field == 3:
+            name = text(value, "node.name")
+        elif field == 4:
+            kind = text(value, "node.op_type")
+        elif field == 5:
+            key, attribute = _attribute(message(value, "node.attribute"))
             if key in attributes:
-                _fail(f"node '{name}' has attribute '{key}' twice")
+                fail(f"node '{name}' has attribute '{key}' twice")
             attributes[key] = attribute
-        elif number == 7:
-            domain = _text(value, "node.domain")
+        elif field == 7:
+            domain = text(value, "node.domain")
     if domain == "ai.onnx":
         domain = ""
     return WireNode(name or next(filter(None, outputs), "?"), kind, domain, tuple(inputs), tuple(outputs), attributes)
@@ -162,31 +160,33 @@ def _attribute(data: memoryview) -> tuple[str, Attribute]:
     name, declared = "", 0
     single: dict[int, Any] = {}
     lists: dict[int, list[Any]] = {7: [], 8: [], 9: []}
-    for number, value in _fields(data, "attribute"):
-        if number == 1:
-            name = _text(value, "attribute.name")
-        elif number == 20:
-            declared = _int(value, "attribute.type")
-        elif number == 2:
-            single[1] = _float(value, "attribute.f")
-        elif number == 3:
-            single[2] = _int(value, "attribute.i")
-        elif number == 4:
-            single[3] = _text(value, "attribute.s")
-        elif number == 5:
-            single[4] = _once(single.get(4), _bytes(value, "attribute.t"), "attribute.t")
-        elif number == 7:
-            lists[7].extend(_packed(value, "<f4", "attribute.floats").tolist())
-        elif number == 8:
-            lists[8].extend(_varints(value, "attribute.ints"))
-        elif number == 9:
-            lists[9].append(_text(value, "attribute.strings"))
-        elif number == 21:
-            _fail(f"attribute '{name}' refers to an attribute of a function")
+    for field, value in fields(data, "attribute"):
+        if field == 1:
+            name = text(value, "attribute.name")
+        elif field == 20:
+            declared = integer(value, "attribute.type")
+        elif field == 2:
+            single[1] = number(value, "attribute.f")
+        elif field == 3:
+            single[2] = integer(value, "attribute.i")
+        elif field == 4:
+            single[3] = text(value, "attribute.s")
+        elif field == 5:
+            single[4] = once(single.get(4), message(value, "attribute.t"), "attribute.t")
+        elif field == 7:
+            lists[7].extend(packed(value, "<f4", "attribute.floats").tolist())
+        elif field == 8:
+            lists[8].extend(varints(value, "attribute.ints"))
+        elif field == 9:
+            lists[9].append(text(value, "attribute.strings"))
+        elif field == 21:
+            fail(f"attribute '{name}' refers to an attribute of a function")
     return name, _attribute_value(declared, single, lists)
 
 
 def _attribute_value(declared: int, single: dict[int, Any], lists: dict[int, list[Any]]) -> Attribute:
+    if declared == 0:
+        fail("an attribute does not state its type; re-export the model with a current exporter")
     if declared == 4:
         return _tensor(single[4])[1] if 4 in single else None
     if declared in (1, 2, 3):
@@ -199,29 +199,29 @@ def _attribute_value(declared: int, single: dict[int, Any], lists: dict[int, lis
 
 def _value_info(data: memoryview) -> ValueInfo:
     name, tensor = "", None
-    for number, value in _fields(data, "value_info"):
-        if number == 1:
-            name = _text(value, "value_info.name")
-        elif number == 2:
-            for inner, part in _fields(_bytes(value, "value_info.type"), "type"):
+    for field, value in fields(data, "value_info"):
+        if field == 1:
+            name = text(value, "value_info.name")
+        elif field == 2:
+            for inner, part in fields(message(value, "value_info.type"), "type"):
                 if inner == 1:
-                    tensor = _once(tensor, _bytes(part, "type.tensor_type"), "type.tensor_type")
+                    tensor = once(tensor, message(part, "type.tensor_type"), "type.tensor_type")
     elem_type, dims = 0, None
-    for number, value in _fields(tensor or memoryview(b""), "tensor_type"):
-        if number == 1:
-            elem_type = _int(value, "tensor_type.elem_type")
-        elif number == 2:
-            shape = _fields(_bytes(value, "tensor_type.shape"), "shape")
-            dims = tuple(_dimension(_bytes(part, "shape.dim")) for inner, part in shape if inner == 1)
+    for field, value in fields(tensor or memoryview(b""), "tensor_type"):
+        if field == 1:
+            elem_type = integer(value, "tensor_type.elem_type")
+        elif field == 2:
+            shape = fields(message(value, "tensor_type.shape"), "shape")
+            dims = tuple(_dimension(message(part, "shape.dim")) for inner, part in shape if inner == 1)
     return ValueInfo(name, elem_type, dims)
 
 
 def _dimension(data: memoryview) -> int | None:
     size = None
-    for number, value in _fields(data, "dim"):
-        if number == 1:
-            size = _int(value, "dim.dim_value")
-        elif number == 2:
+    for field, value in fields(data, "dim"):
+        if field == 1:
+            size = integer(value, "dim.dim_value")
+        elif field == 2:
             size = None
     return size
 
@@ -230,23 +230,23 @@ def _tensor(data: memoryview) -> tuple[str, AnyArray]:
     """Name and value of a tensor, in its own element type."""
     name, data_type, dims, raw = "", 0, [], None
     parts: dict[int, list[AnyArray]] = {}
-    for number, value in _fields(data, "tensor"):
-        if number == 1:
-            dims.extend(_varints(value, "tensor.dims"))
-        elif number == 2:
-            data_type = _int(value, "tensor.data_type")
-        elif number == 8:
-            name = _text(value, "tensor.name")
-        elif number == 9:
-            raw = _bytes(value, "tensor.raw_data")
-        elif number == 4:
-            parts.setdefault(4, []).append(_packed(value, "<f4", "tensor.float_data"))
-        elif number == 10:
-            parts.setdefault(10, []).append(_packed(value, "<f8", "tensor.double_data"))
-        elif number in (5, 7, 11):
-            parts.setdefault(number, []).append(_integers(value, f"tensor field {number}", unsigned=number == 11))
-        elif number == 13 or (number == 14 and value != 0):
-            _fail(f"tensor '{name}' keeps its data in another file; save the model with its data inside")
+    for field, value in fields(data, "tensor"):
+        if field == 1:
+            dims.extend(varints(value, "tensor.dims"))
+        elif field == 2:
+            data_type = integer(value, "tensor.data_type")
+        elif field == 8:
+            name = text(value, "tensor.name")
+        elif field == 9:
+            raw = message(value, "tensor.raw_data")
+        elif field == 4:
+            parts.setdefault(4, []).append(packed(value, "<f4", "tensor.float_data"))
+        elif field == 10:
+            parts.setdefault(10, []).append(packed(value, "<f8", "tensor.double_data"))
+        elif field in (5, 7, 11):
+            parts.setdefault(field, []).append(integers(value, f"tensor field {field}", unsigned=field == 11))
+        elif field == 13 or (field == 14 and value != 0):
+            fail(f"tensor '{name}' keeps its data in another file; save the model with its data inside")
     return name, _assemble(name, data_type, dims, raw, parts)
 
 
@@ -259,125 +259,18 @@ def _assemble(
 ) -> AnyArray:
     dtype = DTYPES.get(data_type)
     if dtype is None:
-        _fail(f"tensor '{name}' has element type {data_type}, which is not supported; use float32, float64 or integers")
-    if any(d < 0 for d in dims) or len(dims) > 32:
-        _fail(f"tensor '{name}' has dimensions {dims}")
+        fail(f"tensor '{name}' has element type {data_type}, which is not supported; use float32, float64 or integers")
+    if min(dims, default=0) < 0 or len(dims) > 32 or math.prod(d for d in dims if d) > 1 << 48:
+        fail(f"tensor '{name}' has dimensions {dims}")
     size = math.prod(dims)
     if raw is not None:
         if len(raw) != size * dtype.itemsize:
-            _fail(f"tensor '{name}' of shape {dims} needs {size * dtype.itemsize} bytes and has {len(raw)}")
+            fail(f"tensor '{name}' of shape {dims} needs {size * dtype.itemsize} bytes and has {len(raw)}")
         return np.frombuffer(raw, dtype=dtype).reshape(dims)
     flat = parts.get(_FIELDS[data_type], [])
     values = np.concatenate(flat) if flat else np.zeros(0, dtype=dtype)
     if values.shape[0] != size:
-        _fail(f"tensor '{name}' of shape {dims} needs {size} numbers and has {values.shape[0]}")
+        fail(f"tensor '{name}' of shape {dims} needs {size} numbers and has {values.shape[0]}")
     if data_type == 10:  # the bits of each number, one to an int32
         return values.astype(np.uint16).view(dtype).reshape(dims)
     return values.astype(dtype).reshape(dims)
-
-
-# The wire format itself.
-
-
-def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int | memoryview]]:
-    """Field number and value of every field: varints as int, everything else as its bytes."""
-    position, end = 0, len(data)
-    while position < end:
-        key, position = _varint(data, position, where)
-        number, wire = key >> 3, key & 7
-        if number == 0:
-            _fail(f"{where} has a field with number 0")
-        if wire == 0:
-            value, position = _varint(data, position, where)
-            yield number, value
-            continue
-        if wire == 2:
-            length, position = _varint(data, position, where)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            _fail(f"{where} has a field with wire type {wire}")
-        if length > end - position:
-            _fail(f"{where} ends in the middle of a field: {length} bytes are announced, {end - position} are left")
-        yield number, data[position : position + length]
-        position += length
-
-
-def _varint(data: memoryview, position: int, where: str) -> tuple[int, int]:
-    result, shift = 0, 0
-    while True:
-        if position >= len(data):
-            _fail(f"{where} ends in the middle of a number")
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-        shift += 7
-        if shift >= 70:
-            _fail(f"{where} holds a number of more than ten bytes")
-
-
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
-
-
-def _int(value: int | memoryview, where: str) -> int:
-    if not isinstance(value, int):
-        _fail(f"{where} should be an integer")
-    return _signed(value)
-
-
-def _bytes(value: int | memoryview, where: str) -> memoryview:
-    if isinstance(value, int):
-        _fail(f"{where} should be a message or text, not a number")
-    return value
-
-
-def _text(value: int | memoryview, where: str) -> str:
-    try:
-        return bytes(_bytes(value, where)).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedNetwork(f"{where} is no UTF-8 text; the file is damaged") from error
-
-
-def _float(value: int | memoryview, where: str) -> float:
-    array = _packed(value, "<f4", where)
-    if array.shape[0] != 1:
-        _fail(f"{where} should be one number")
-    return float(array[0])
-
-
-def _packed(value: int | memoryview, dtype: str, where: str) -> AnyArray:
-    """Numbers of fixed width, packed into one field or one to a field."""
-    data = _bytes(value, where)
-    if len(data) % np.dtype(dtype).itemsize:
-        _fail(f"{where} has {len(data)} bytes, which is no whole count of numbers")
-    return np.frombuffer(data, dtype=dtype)
-
-
-def _varints(value: int | memoryview, where: str) -> list[int]:
-    """Integers, packed into one field or one to a field."""
-    if isinstance(value, int):
-        return [_signed(value)]
-    out, position = [], 0
-    while position < len(value):
-        item, position = _varint(value, position, where)
-        out.append(_signed(item))
-    return out
-
-
-def _integers(value: int | memoryview, where: str, *, unsigned: bool) -> AnyArray:
-    numbers = _varints(value, where)
-    return np.array(numbers, dtype=np.int64).astype(np.uint64 if unsigned else np.int64)
-
-
-def _once(old: memoryview | None, new: memoryview, where: str) -> memoryview:
-    if old is not None:
-        _fail(f"{where} appears twice")
-    return new
-
-
-def _fail(message: str) -> NoReturn:
-    raise MalformedNetwork(f"not a usable ONNX file: {message}")

@@ -87,6 +87,7 @@ def windows_of(node: OnnxNode, shape: Shape, kernel: tuple[int, ...] | None) -> 
     windows = Windows(two, strides, _pads(node, bare, image, spatial), dilations, bare.ceil)
     if min(windows.counts(image)) < 1:
         node.malformed(f"no window of {two} fits into an operand of shape {shape}")
+    node.check_size((*shape[:2], *windows.counts(image), windows.places))
     return windows
 
 

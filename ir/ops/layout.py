@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from farkas.ir.graph import Node
-from farkas.ir.onnx_node import Constant, OnnxNode, Tensor
+from farkas.ir.onnx_node import MAX_ELEMENTS, Constant, OnnxNode, Tensor
 from farkas.ir.onnx_wire import DTYPES
 from farkas.ir.op import Importer
 from farkas.ir.ops.movement import Concat, Expand, Gather, Pad, Reshape, Slice, Transpose, Where
@@ -237,6 +237,7 @@ def _resize(node: OnnxNode) -> tuple[Node, ...]:
     if node.text("mode", "nearest") != "nearest" or (rule, rounding) not in agreed:
         node.refuse(f"only nearest-neighbour enlargement is supported, with one of {sorted(agreed)}")
     factors = _factors(node, x)
+    node.check_size(tuple(n * factor for n, factor in zip(x.shape, factors, strict=True)))
     indices = [np.arange(n * factor) // factor for n, factor in zip(x.shape, factors, strict=True)]
     made, last = [], x.name
     for axis, factor in enumerate(factors):
@@ -269,7 +270,9 @@ def moved(node: OnnxNode, constants: Sequence[Constant]) -> tuple[Constant, ...]
     )  # fmt: skip
     values: dict[str, Any] = {f"#{i}": constants[i] for i in range(count)}
     for made in IMPORTERS[node.kind](pretend):
-        made.op.infer(*(values[name].shape for name in made.inputs))
+        shape = made.op.infer(*(values[name].shape for name in made.inputs))
+        if math.prod(shape) > MAX_ELEMENTS:
+            node.check_size(shape)
         place: Any = made.op
         values[made.name] = place.place(*(values[name] for name in made.inputs))
     return tuple(np.asarray(values[name]) for name in node.outputs if name)
