@@ -21,13 +21,15 @@ from farkas.specs.query import Property, Semantics
 class Query:
     """Does some execution of `graph` under `semantics` reach the unsafe region of `property`?
 
-    network: the decompressed ONNX bytes, for the runtime and the certificate.
+    network, property_bytes: the decompressed files, for the runtime and the certificate; property_bytes is empty for a
+    property that was made in Python.
     """
 
     graph: Graph
     network: bytes
     property: Property
     semantics: Semantics
+    property_bytes: bytes = b""
 
     @cached_property
     def program(self) -> Program:

@@ -19,9 +19,7 @@ import numpy.typing as npt
 from farkas.ir.algebra import Rational
 from farkas.ir.core import Program
 from farkas.ir.errors import UnsupportedOperator
-try:
-    from farkas.ir.execute import execute
-except ImportError: pass
+from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
 from farkas.specs.boxes import contains
 from farkas.specs.query import Case, Semantics

@@ -73,6 +73,11 @@ class ProofTree:
                 stack += (self._child[node] + 1, self._child[node])
         return out
 
+    def branch(self, node: int) -> tuple[int, int]:
+        """(input dimension, first child) of an inner node."""
+        assert self._child[node] != OPEN, f"node {node} is a leaf"
+        return self._dimension[node], self._child[node]
+
     def path(self, node: int) -> list[int]:
         """Node indices from the root down to `node`."""
         parent = {c: v for v, first in enumerate(self._child) if first != OPEN for c in (first, first + 1)}

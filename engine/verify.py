@@ -15,6 +15,7 @@ import numpy as np
 
 from farkas.engine.bab import Candidate, Progress, Search
 from farkas.engine.budget import Budget
+from farkas.engine.certify import beyond_checker, certify_holds, certify_violated
 from farkas.engine.falsify import Attack
 from farkas.engine.options import Options
 from farkas.engine.polish import polish
@@ -43,12 +44,8 @@ def verify(query: Query, options: Options) -> Verdict:
     run = _Run(query, options)
     verdict = run.decide()
     if isinstance(verdict, Holds) and options.certify:
-        from farkas.engine.certify import certify_holds
-
-        verdict = certify_holds(run, verdict)
+        verdict = certify_holds(query, verdict, run.searches, run.budget)
     if isinstance(verdict, Violated) and options.certify:
-        from farkas.engine.certify import certify_violated
-
         verdict = certify_violated(query, verdict)
     return replace(verdict, statistics=run.statistics())
 
@@ -214,21 +211,15 @@ class _Run:
             for member, tree in zip(search.family.members, search.trees, strict=True):
                 trees[member] = tree
         tree = close(trees)
-        missing = self._beyond_checker()
-        if missing:
-            if "crown" not in self.options.trust:
-                return self._unknown(
-                    Reason.UNCERTIFIED, f"all {tree.leaves} leaves are closed, but the checker does not know {', '.join(missing)} "
-                    "yet; accept the engine's bounds with --trust crown"
-                )  # fmt: skip
-            return Holds(tree, self.query.semantics, "trusted:crown", self._warnings())
-        return Holds(tree, self.query.semantics, "checkable", self._warnings())
-
-    def _beyond_checker(self) -> list[str]:
-        from farkas.engine.certify import checkable_operators
-
-        known = checkable_operators()
-        return sorted({node.op.onnx for node in self.query.graph.nodes} - known)
+        obstacle = beyond_checker(self.query.network)
+        if obstacle is None:
+            return Holds(tree, self.query.semantics, "checkable", self._warnings())
+        if "crown" not in self.options.trust:
+            return self._unknown(
+                Reason.UNCERTIFIED, f"all {tree.leaves} leaves are closed, but the checker cannot read this network "
+                f"({obstacle}); accept the engine's bounds with --trust crown"
+            )  # fmt: skip
+        return Holds(tree, self.query.semantics, "trusted:crown", self._warnings())
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = list(self.query.property.vacuous)
