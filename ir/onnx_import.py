@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from farkas.ir.errors import MalformedNetwork, UnsupportedOperator
+from farkas.ir.errors import MalformedNetwork, ShapeError, UnsupportedOperator
 from farkas.ir.fold import FOLDED, MOVED, fold
 from farkas.ir.graph import Graph, Node
 from farkas.ir.onnx_node import Constant, OnnxNode, Tensor
@@ -109,7 +109,10 @@ class _Import:
         if wire.kind not in IMPORTERS:
             node.refuse("it is supported for constant operands only, and one of these depends on the input")
         for made in IMPORTERS[wire.kind](node):
-            shape = made.op.infer(*(self.shape(name) for name in made.inputs))
+            try:
+                shape = made.op.infer(*(self.shape(name) for name in made.inputs))
+            except ShapeError as error:
+                raise ShapeError(f"ONNX {node}: {error}") from error
             node.check_size(shape)
             self.define(made.name, Tensor(made.name, shape))
             self.nodes.append(made)

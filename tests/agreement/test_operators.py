@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farkas.ir.algebra import Array, exact
+from farkas.ir.algebra import Array, Rational, exact
 from farkas.ir.core import Affine, Program, run_exact, run_float
 from farkas.ir.lowering import lower
 from farkas.ir.op import Op
@@ -36,11 +36,11 @@ def test_lowering_agrees_with_the_meaning_on_rationals(kind: type[Op], data: st.
     # Inexact coefficients: within relative * (|W| |a| + magnitude) of the one node that has them.
     (node,) = [node for node in affine if node.rounding.relative]
     assert program.nodes[program.output] is node, "a radius behind other nodes would have to be carried through them"
-    magnitude = exact(node.magnitude)
+    magnitude: Array = exact(node.magnitude)
     for term in node.terms:
         source = value_of(program, term.source, x)
         magnitude = magnitude + exact(abs(term.map.dense())) @ abs(source)
-    radius = Fraction(node.rounding.relative) * magnitude
+    radius = Rational().mul(exact(np.array(node.rounding.relative)), magnitude)
     assert (abs(found - wanted) <= radius).all()
 
 

@@ -1,0 +1,165 @@
+"""Summation groups: what an Add takes over, and which counts and magnitudes result."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from farkas.ir.core import Affine, Program, Relu, run_exact
+from farkas.ir.errors import UnsupportedOperator
+from farkas.ir.graph import Graph, Node
+from farkas.ir.lowering import lower
+from farkas.ir.ops.activation import Abs, Max
+from farkas.ir.ops.activation import Relu as ReluOp
+from farkas.ir.ops.affine import Add, Linear, Sub
+from farkas.ir.ops.convolution import Conv
+from farkas.ir.ops.movement import Reshape
+from farkas.ir.ops.pooling import MaxPool, Reduce
+from farkas.ir.ops.scaling import Scale
+from farkas.ir.windows import Windows
+from tests.models import weights
+
+X = (("x", (1, 4)),)
+
+
+def output_of(*nodes: Node) -> Affine:
+    """The Affine node that computes the last surface node."""
+    program = lower(Graph.build(X, nodes, (nodes[-1].name,)))
+    node = program.nodes[program.output]
+    assert isinstance(node, Affine)
+    return node
+
+
+def product(name: str, source: str = "x", bias: float | None = None) -> Node:
+    """A 4 x 4 product; every entry of its bias is `bias`."""
+    b = None if bias is None else np.full(4, bias, dtype=np.float32)
+    return Node(name, Linear(weights((4, 4)), b), (source,))
+
+
+def test_a_product_counts_its_products_and_its_bias() -> None:
+    assert output_of(product("p")).rounding.count == 4
+    assert output_of(product("p", bias=1.0)).rounding.count == 5
+
+
+def test_an_add_takes_over_the_product_before_it() -> None:
+    constant = np.full(4, -3.0, dtype=np.float32)
+    node = output_of(product("p", bias=1.0), Node("y", Add(constant), ("p",)))
+    assert node.rounding.count == 6
+    assert len(node.terms) == 1
+    np.testing.assert_array_equal(node.bias, np.full(4, -2.0))
+
+
+def test_magnitudes_of_biases_are_added_and_never_cancelled() -> None:
+    # 2^24 and -2^24 cancel in the bias; a float sum may still pass through 2^24, with an error of 1.
+    constant = np.full(4, -(2.0**24), dtype=np.float32)
+    node = output_of(product("p", bias=2.0**24), Node("y", Add(constant), ("p",)))
+    np.testing.assert_array_equal(node.bias, np.zeros(4))
+    assert (node.magnitude >= 2.0**25).all()
+
+
+def test_an_add_merges_products_through_other_adds_and_counts_other_operands_once() -> None:
+    nodes = (product("p"), product("q", bias=1.0), Node("r", ReluOp(), ("x",)))
+    node = output_of(*nodes, Node("s", Add(), ("p", "r")), Node("y", Add(), ("s", "q")))
+    assert node.rounding.count == 4 + 1 + 5
+    assert len(node.terms) == 3
+
+
+def test_the_same_tensor_added_twice_is_two_terms() -> None:
+    node = output_of(product("p"), Node("y", Add(), ("p", "p")))
+    assert node.rounding.count == 8
+    assert len(node.terms) == 2
+
+
+def test_a_product_that_is_also_read_elsewhere_keeps_its_own_node() -> None:
+    nodes = (product("p"), Node("r", ReluOp(), ("p",)), Node("s", Add(), ("p", "r")), Node("y", ReluOp(), ("s",)))
+    program = lower(Graph.build(X, nodes, ("y",)))
+    assert [type(node) for node in program.nodes[1:]] == [Affine, Relu, Affine, Relu]
+    assert program.names == ("input", "p", "r", "s", "y")
+
+
+def test_a_product_read_only_by_an_add_leaves_no_node() -> None:
+    nodes = (product("p"), Node("y", Add(np.ones(4, dtype=np.float32)), ("p",)))
+    assert len(lower(Graph.build(X, nodes, ("y",))).nodes) == 2
+
+
+def test_a_reshape_between_product_and_add_does_not_part_them() -> None:
+    nodes = (product("p"), Node("f", Reshape((4,)), ("p",)))
+    assert output_of(*nodes, Node("y", Add(np.ones(4, dtype=np.float32)), ("f",))).rounding.count == 5
+
+
+def test_sub_scale_and_max_are_groups_of_their_own() -> None:
+    one = np.ones(4, dtype=np.float32)
+    for op, count in ((Sub(one), 2), (Scale(one), 1), (Scale(3 * one, divide=True), 2), (Max(one), 0), (Abs(), 0)):
+        node = output_of(product("p"), Node("y", op, ("p",)))
+        assert node.rounding.count == count
+        merged = output_of(product("p"), Node("q", op, ("p",)), Node("y", Add(one), ("q",)))
+        assert merged.rounding.count == 2, "an addend and a constant"
+
+
+def test_a_broadcast_product_is_merged_with_its_terms_repeated() -> None:
+    small = Node("p", Linear(weights((1, 4)), np.array([2.0], dtype=np.float32)), ("x",))
+    node = output_of(small, Node("y", Add(), ("p", "x")))
+    assert node.rounding.count == 5 + 1
+    np.testing.assert_array_equal(node.bias, np.full(4, 2.0))
+    np.testing.assert_array_equal(node.terms[0].map.dense(), np.repeat(weights((1, 4)).astype(np.float64), 4, axis=0))
+    rows = np.arange(8.0).reshape(2, 4)
+    np.testing.assert_allclose(node.terms[0].map.rmv(rows), rows @ node.terms[0].map.dense(), rtol=1e-14)
+    np.testing.assert_array_equal(node.terms[0].map.absolute().dense(), abs(node.terms[0].map.dense()))
+
+
+def test_a_convolution_counts_channels_times_places_and_bias() -> None:
+    kernel, bias = weights((1, 3, 2, 6)), weights((3,))
+    nodes = (Node("c", Conv(kernel, bias, Windows((3, 2))), ("x",)),)
+    program = lower(Graph.build((("x", (1, 2, 5, 5)),), nodes, ("c",)))
+    node = program.nodes[program.output]
+    assert isinstance(node, Affine)
+    assert node.rounding.count == 2 * 6 + 1
+
+
+def test_quotients_that_are_no_float64_numbers_carry_a_radius_that_covers_them() -> None:
+    divisors = np.array([3.0, 7.0, 10.0, 1.5], dtype=np.float32)
+    node = output_of(Node("y", Scale(divisors, divide=True), ("x",)))
+    stored = np.diag(node.terms[0].map.dense())
+    for value, divisor in zip(stored.tolist(), divisors.tolist(), strict=True):
+        true = 1 / Fraction(divisor)
+        assert 0 < abs(Fraction(value) - true) <= Fraction(node.rounding.relative) * true
+    powers = output_of(Node("y", Scale(np.array([2.0, -0.5, 4.0, 1.0], dtype=np.float32), divide=True), ("x",)))
+    assert powers.rounding.relative == 0.0
+
+
+def test_means_over_powers_of_two_are_exact() -> None:
+    assert output_of(Node("y", Reduce((1,), mean=True, keep=True), ("x",))).rounding.relative == 0.0
+    three = (("x", (1, 3)),)
+    program = lower(Graph.build(three, (Node("y", Reduce((1,), mean=True, keep=True), ("x",)),), ("y",)))
+    node = program.nodes[program.output]
+    assert isinstance(node, Affine)
+    assert 0 < node.rounding.relative <= 2.0**-52
+
+
+def relu_depth(program: Program) -> int:
+    depth: list[int] = []
+    for node in program.nodes:
+        match node:
+            case Affine(terms=terms):
+                depth.append(max(depth[term.source] for term in terms))
+            case Relu(source=source):
+                depth.append(depth[source] + 1)
+            case _:
+                depth.append(0)
+    return depth[program.output]
+
+
+def test_max_pooling_is_a_tree_of_pairwise_maxima() -> None:
+    nodes = (Node("y", MaxPool(Windows((3, 3))), ("x",)),)
+    program = lower(Graph.build((("x", (1, 1, 3, 3)),), nodes, ("y",)))
+    assert relu_depth(program) == 4  # 9 -> 5 -> 3 -> 2 -> 1
+    assert run_exact(program, [Fraction(v, 7) for v in (3, -1, 4, 1, -5, 9, 2, -6, 5)]).tolist() == [Fraction(9, 7)]
+
+
+def test_several_inputs_or_outputs_are_refused() -> None:
+    two = Graph.build((("x", (4,)), ("z", (4,))), (Node("y", Add(), ("x", "z")),), ("y",))
+    with pytest.raises(UnsupportedOperator, match="2 inputs and 1 outputs"):
+        lower(two)
+    many = Graph.build(X, (product("p"), product("q")), ("p", "q"))
+    with pytest.raises(UnsupportedOperator, match="1 inputs and 2 outputs"):
+        lower(many)
