@@ -28,7 +28,7 @@ from operator import add, gt, mul, sub
 from typing import Any, Protocol, TypeVar
 
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.query import Affine, Box, Claim, F, H, Input, K, Matrix, Network, P, Relu, S
+from farkas.checker.query import Affine, Box, Claim, F, G, H, Input, K, Matrix, Network, P, Relu, S
 
 OPEN, EMPTY, FAILED = 0, 1, 2
 """Status of a tree node: bounds hold; the box holds no execution; an obligation failed, so nothing is claimed."""
@@ -473,8 +473,8 @@ def _affine_constant(node: Affine, errors: list[int], js: list[int], coefficient
     products = sum(c * node.bias[j] for j, c in zip(js, coefficients, strict=True))
     if not node.bias_exact:
         products += sum(min(0, c) for c in coefficients)
-    lost = sum(((abs(c) >> (F + S - 16)) + 1) * errors[j] for j, c in zip(js, coefficients, strict=True) if c)
-    return (products >> (F + S + P - K)) - ceil_shift(lost, 16)
+    lost = sum(((abs(c) >> (F + S - G)) + 1) * errors[j] for j, c in zip(js, coefficients, strict=True) if c)
+    return (products >> (F + S + P - K)) - ceil_shift(lost, G)
 
 
 def _combine_rows(matrix: Matrix, js: list[int], coefficients: list[int]) -> list[int]:

@@ -123,8 +123,10 @@ class _Reader:
             known = self.literals.get(key)
             if known is None and not {"(", ")"} & {words[2], words[3]}:
                 self.at += 2
-                left, right = self._leaf(words[2]), self._leaf(words[3])
-                self.at -= 2
+                left = self._leaf(words[2])
+                self.at += 1
+                right = self._leaf(words[3])
+                self.at -= 3
                 known = self.literals[key] = self._compare(head, left, right)
             if known is not None:
                 stack[-1].operands.append(known)

@@ -19,6 +19,7 @@ from fractions import Fraction
 from farkas.checker import binary32
 
 P, F, S, H, K = 24, 24, 8, 32, 40
+G = 16  # of coefficients where they multiply error terms
 SEMANTICS = ("f32-any", "real")
 
 
