@@ -66,6 +66,20 @@ def test_the_python_blocks_of_the_readme_run(checkout: Path, monkeypatch: pytest
         assert "X_0" in printed.getvalue()
 
 
+def operators(row: str) -> set[str]:
+    """The ONNX operators named in the row of the README's table that begins with `row`."""
+    (cells,) = re.findall(rf"^\| {row}[^|]*\|([^|]*)\|$", README, re.MULTILINE)
+    return set(re.findall(r"\b[A-Z]\w+", cells))
+
+
+def test_the_readme_lists_the_operators_that_the_checker_reads_and_those_that_it_does_not() -> None:
+    from farkas.checker.operators import OPERATORS
+    from farkas.ir.onnx_import import supported_operators
+
+    assert operators("certifiable") == set(OPERATORS)
+    assert operators("solved, not yet") == set(supported_operators()) - set(OPERATORS)
+
+
 @pytest.mark.parametrize("name", sorted(p.relative_to(ROOT).as_posix() for top in (".", "docs", "examples")
                                         for p in (ROOT / top).glob("*.md")))
 def test_links_between_documents_lead_somewhere(name: str) -> None:
