@@ -1,0 +1,102 @@
+"""Rows of a results file, and what they add up to."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.suite import DECIDED
+
+HEADER = (
+    "category", "n", "unsat", "sat", "open", "unsupp", "error", "wrong", "wall md", "wall max", "cpu", "check cpu",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the results.
+
+    verdict: sat, unsat, unknown, timed-out, unsupported, or error; witness: the validator's word; check: accepted or
+    rejected; tree_bytes: of the TREE payload before compression; message: the first line of what went wrong.
+    """
+
+    category: str
+    onnx: str
+    vnnlib: str
+    timeout_s: float
+    expected: str
+    verdict: str
+    reason: str = ""
+    evidence: str = ""
+    semantics: str = ""
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float = 0.0
+    boxes: int | None = None
+    leaves: int | None = None
+    certificate_bytes: int | None = None
+    tree_bytes: int | None = None
+    check: str = ""
+    check_wall_s: float | None = None
+    check_cpu_s: float | None = None
+    witness: str = ""
+    message: str = ""
+
+    @property
+    def complaints(self) -> list[str]:
+        """What is wrong about the answer; nothing may be."""
+        found = []
+        if self.verdict in DECIDED and self.expected in DECIDED and self.verdict != self.expected:
+            found.append(f"WRONG: {self.verdict}, expected {self.expected}")
+        if self.verdict == "sat" and not self.witness.startswith("valid"):
+            found.append(f"INVALID WITNESS: {self.witness or 'none'}")
+        if self.check not in ("", "accepted"):
+            found.append(f"CERTIFICATE: {self.check}")
+        return found
+
+    @property
+    def is_solved(self) -> bool:
+        return self.verdict in DECIDED and not self.complaints
+
+
+def line(result: Result) -> str:
+    """One result for people."""
+    mark = "!!" if result.complaints else "  "
+    note = "; ".join(result.complaints) or result.reason or result.message
+    name = f"{result.category}: {Path(result.onnx).name} {Path(result.vnnlib).name}"
+    return f"{mark} {result.verdict:11} {result.wall_s:7.2f} s {result.peak_mb:6.0f} MB  {name}  {note}".rstrip()
+
+
+def summary(results: Sequence[Result]) -> Iterator[str]:
+    """Complaints first, then one line a category, then the total."""
+    wrong = [result for result in results if result.complaints]
+    for result in wrong:
+        for complaint in result.complaints:
+            yield f"!! {result.category}: {Path(result.onnx).name} {Path(result.vnnlib).name}: {complaint}"
+    yield f"{len(wrong)} wrong answers" if wrong else "no wrong answer"
+    rows: list[tuple[str, ...]] = [HEADER]
+    categories = sorted({result.category for result in results})
+    groups = [(name, [r for r in results if r.category == name]) for name in categories]
+    if len(groups) > 1:
+        groups.append(("all", list(results)))
+    rows += [_summary_row(name, group) for name, group in groups]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    for row in rows:
+        yield "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+    par2 = sum(r.wall_s if r.is_solved else 2 * r.timeout_s for r in results)
+    solved = sum(r.is_solved for r in results)
+    yield f"solved {solved} of {len(results)}, PAR-2 {par2:.1f} s; wall medians and maxima over solved instances"
+
+
+def _summary_row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
+    counts = Counter(result.verdict for result in group)
+    walls = [result.wall_s for result in group if result.is_solved] or [0.0]
+    return (
+        name, str(len(group)), str(counts["unsat"]), str(counts["sat"]), str(counts["unknown"] + counts["timed-out"]),
+        str(counts["unsupported"]), str(counts["error"]), str(sum(bool(r.complaints) for r in group)),
+        f"{statistics.median(walls):.2f}", f"{max(walls):.2f}", f"{sum(r.cpu_s for r in group):.1f}",
+        f"{sum(r.check_cpu_s or 0.0 for r in group):.1f}",
+    )  # fmt: skip
