@@ -29,9 +29,10 @@ def main(arguments: list[str]) -> int:
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = quick(list(csv.DictReader(file)))
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("onnx", "vnnlib", "timeout", "expected"))
+    writer.writerow(("category", "onnx", "vnnlib", "timeout", "expected"))
     for row in rows:
-        writer.writerow((manifest.parent / row["onnx"], manifest.parent / row["vnnlib"], TIMEOUT_S, row["expected"]))
+        files = manifest.parent / row["onnx"], manifest.parent / row["vnnlib"]
+        writer.writerow((row["category"], *files, TIMEOUT_S, row["expected"]))
     return 0
 
 
