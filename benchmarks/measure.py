@@ -52,7 +52,8 @@ def measure(command: Sequence[str], environment: Mapping[str, str], folder: str,
         wall = time.monotonic() - start
         process.returncode = code = os.waitstatus_to_exitcode(status)
         printed, complained = _text(out), _text(err)
-    return Measured(code, printed, complained, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, killed.is_set())
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(code, printed, complained, wall, cpu, usage.ru_maxrss / 1024, killed.is_set())
 
 
 def _kill(pid: int, killed: threading.Event) -> None:

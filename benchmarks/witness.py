@@ -150,7 +150,8 @@ def run(network: bytes, inputs: Any, *, optimised: bool) -> Any:
     feed = session.get_inputs()[0]
     shape = [d if isinstance(d, int) and d > 0 else 1 for d in feed.shape]
     kind = "float64" if feed.type == "tensor(double)" else "float32"
-    return session.run(None, {feed.name: inputs.astype(kind).reshape(shape)})[0].ravel()
+    outputs: list[Any] = list(session.run(None, {feed.name: inputs.astype(kind).reshape(shape)}))
+    return outputs[0].ravel()
 
 
 def validate(network: bytes, prop: str, assignment: str, semantics: str) -> str:
