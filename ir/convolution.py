@@ -5,7 +5,8 @@ A convolution is computed as a matrix product: the image under each kernel place
 the transposed kernel matrix and adds each row of the buffer back where it came from; both passes walk over the same
 slices, so each is the exact transpose of the other.  Batches are taken in pieces, so that the buffer stays small.
 
-Tried instead: gathering through an index array (1.6 times slower, and the transposed pass needs a second index).
+Tried instead, on five layers of 1 to 32 channels and 64 images, NumPy on one core: gathering through an index array
+took 1.8 to 6.4 times as long, the stored matrix 5 to 20 times.
 """
 
 from __future__ import annotations

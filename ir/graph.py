@@ -33,7 +33,7 @@ class Graph:
     """Nodes in topological order, with the shape of every tensor.
 
     inputs: (name, shape) of each network input; outputs: tensor names; sha256: of the decompressed file's bytes, empty
-    for a graph that was built in Python; dtype: element type of the network.
+    for a graph that was built in Python; dtype: element type of the network; notes: what was assumed about it.
     """
 
     inputs: tuple[tuple[str, Shape], ...]
@@ -52,6 +52,7 @@ class Graph:
         *,
         sha256: str = "",
         dtype: str = "float32",
+        notes: tuple[str, ...] = (),
     ) -> Graph:
         """A checked graph: every operand is defined before its use and every shape fits."""
         shapes: dict[str, Shape] = dict(inputs)
@@ -65,7 +66,7 @@ class Graph:
         for name in outputs:
             if name not in shapes:
                 raise MalformedNetwork(f"output '{name}' is produced by no node")
-        return Graph(inputs, nodes, outputs, shapes, sha256, dtype)
+        return Graph(inputs, nodes, outputs, shapes, sha256, dtype, notes)
 
     def evaluate(self, alg: Algebra, values: Mapping[str, Array]) -> dict[str, Array]:
         """Every tensor's value in the given domain; `values` holds the inputs, in their shapes."""
@@ -78,7 +79,9 @@ class Graph:
         """The same graph in NetworkX: node attribute `op`, edge key = operand slot."""
         import networkx as nx
 
-        graph: nx.MultiDiGraph[Any] = nx.MultiDiGraph(outputs=self.outputs, sha256=self.sha256, dtype=self.dtype)
+        graph: nx.MultiDiGraph[Any] = nx.MultiDiGraph(
+            outputs=self.outputs, sha256=self.sha256, dtype=self.dtype, notes=self.notes
+        )
         for name, shape in self.inputs:
             graph.add_node(name, op=None, shape=shape)
         for node in self.nodes:
@@ -104,4 +107,11 @@ class Graph:
                 edges = sorted(graph.in_edges(name, keys=True), key=lambda edge: edge[2])
                 nodes.append(Node(name, graph.nodes[name]["op"], tuple(edge[0] for edge in edges)))
         meta = graph.graph
-        return Graph.build(inputs, tuple(nodes), tuple(meta["outputs"]), sha256=meta["sha256"], dtype=meta["dtype"])
+        return Graph.build(
+            inputs,
+            tuple(nodes),
+            tuple(meta["outputs"]),
+            sha256=meta.get("sha256", ""),
+            dtype=meta.get("dtype", "float32"),
+            notes=tuple(meta.get("notes", ())),
+        )

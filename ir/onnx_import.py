@@ -84,8 +84,8 @@ class _Import:
         missing = [name for name in outputs if name not in names]
         if missing or not outputs:
             raise MalformedNetwork(f"output '{missing[0]}' is produced by no node" if missing else "no outputs")
-        built = Graph.build(self.inputs, tuple(self.nodes), outputs, sha256=sha256, dtype=self.dtype.name)
-        return Graph(built.inputs, built.nodes, outputs, built.shapes, sha256, built.dtype, tuple(self.notes))
+        nodes, notes = tuple(self.nodes), tuple(self.notes)
+        return Graph.build(self.inputs, nodes, outputs, sha256=sha256, dtype=self.dtype.name, notes=notes)
 
     def add(self, wire: WireNode) -> None:
         if wire.domain:

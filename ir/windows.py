@@ -66,11 +66,16 @@ class Windows:
         return np.asarray(starts[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis])
 
 
+def image_shape(shape: Shape) -> Pair:
+    """Height and width of a tensor of shape (batch, channels, [height,] width)."""
+    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
+
+
 def image_of(node: OnnxNode, shape: Shape) -> Pair:
-    """Height and width of a tensor (batch, channels, [height,] width)."""
+    """The same for a node's operand, which may have another number of dimensions."""
     if len(shape) not in (3, 4):
         node.refuse(f"its operand has shape {shape}; one and two spatial dimensions are supported")
-    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
+    return image_shape(shape)
 
 
 def windows_of(node: OnnxNode, shape: Shape, kernel: tuple[int, ...] | None) -> Windows:

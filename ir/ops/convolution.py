@@ -17,7 +17,7 @@ from farkas.ir.graph import Node
 from farkas.ir.linear import Indices
 from farkas.ir.onnx_node import OnnxNode
 from farkas.ir.op import Importer, Op, Shape
-from farkas.ir.windows import Pair, Windows, image_of, pads_of, pair, windows_of
+from farkas.ir.windows import Pair, Windows, image_of, image_shape, pads_of, pair, windows_of
 
 if TYPE_CHECKING:
     from farkas.ir.lowering import Builder, Value
@@ -40,12 +40,12 @@ class Conv:
         groups, m, c, _ = self.weight.shape
         if len(x) not in (3, 4) or x[1] != groups * c:
             raise ShapeError(f"Conv expects {groups * c} input channels but its input has shape {x}")
-        counts = self.windows.counts(_image(x))
+        counts = self.windows.counts(image_shape(x))
         return (x[0], groups * m, *counts[4 - len(x) :])
 
     def denote(self, alg: Algebra, *xs: Array) -> Array:
         (x,) = xs
-        positions = self.windows.positions(_image(x.shape))
+        positions = self.windows.positions(image_shape(x.shape))
         total = _contract(alg, self.weight, x, positions, self.bias)
         return total.reshape(self.infer(x.shape))
 
@@ -53,7 +53,7 @@ class Conv:
         (x,) = xs
         shape = self.infer(x.shape)
         kernel = self.weight.astype(np.float64)
-        matrix = Conv2d(kernel, self.windows, _image(x.shape), x.shape[0])
+        matrix = Conv2d(kernel, self.windows, image_shape(x.shape), x.shape[0])
         count = math.prod(kernel.shape[2:]) + (self.bias is not None)
         return b.affine([(matrix, x)], _spread(self.bias, shape), shape, Rounding(count, is_sum=True))
 
@@ -74,7 +74,7 @@ class ConvTranspose:
     def infer(self, *shapes: Shape) -> Shape:
         (x,) = shapes
         groups, c, m, _ = self.weight.shape
-        if len(x) not in (3, 4) or x[1] != groups * c or self.windows.counts(self.image) != _image(x):
+        if len(x) not in (3, 4) or x[1] != groups * c or self.windows.counts(self.image) != image_shape(x):
             raise ShapeError(f"ConvTranspose expects {groups * c} input channels but its input has shape {x}")
         return (x[0], groups * m, *self.image[4 - len(x) :])
 
@@ -103,10 +103,6 @@ class ConvTranspose:
         matrix = Transposed(Conv2d(kernel, self.windows, self.image, x.shape[0]))
         count = int(kernel.shape[1] * kernel.shape[3]) + (self.bias is not None)
         return b.affine([(matrix, x)], _spread(self.bias, shape), shape, Rounding(count, is_sum=True))
-
-
-def _image(shape: Shape) -> Pair:
-    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
 
 
 def _spread(bias: Numbers | None, shape: Shape) -> Any:
@@ -182,7 +178,7 @@ def _inverse_windows(node: OnnxNode, shape: Shape, kernel: tuple[int, ...]) -> t
     windows = Windows(pair(node, "kernel_shape", kernel, spatial), strides, pads_of(node, spatial), dilations)
     if any(extra[axis] >= max(strides[axis], dilations[axis]) for axis in (0, 1)):
         node.malformed(f"attribute 'output_padding' is {extra}; it must be below the stride")
-    small, w = _image(shape), windows
+    small, w = image_shape(shape), windows
     size = [w.strides[a] * (small[a] - 1) + extra[a] + w.extent(a) - w.pads[a] - w.pads[a + 2] for a in (0, 1)]
     if min(size) < 1:
         node.malformed(f"its result would have {size} pixels")

@@ -17,7 +17,7 @@ from farkas.ir.graph import Node
 from farkas.ir.linear import Indices
 from farkas.ir.onnx_node import OnnxNode
 from farkas.ir.op import Importer, Op, Shape
-from farkas.ir.windows import Windows, image_of, windows_of
+from farkas.ir.windows import Windows, image_of, image_shape, windows_of
 
 if TYPE_CHECKING:
     from farkas.ir.lowering import Builder, Value
@@ -53,7 +53,7 @@ class MaxPool:
 
     def _filled(self, shape: Shape) -> Indices:
         """Window positions with the padding replaced by some element of the same window."""
-        positions = self.windows.positions(_image(shape))
+        positions = self.windows.positions(image_shape(shape))
         return np.where(positions >= 0, positions, positions.max(axis=1, keepdims=True))
 
 
@@ -70,14 +70,14 @@ class AveragePool:
 
     def denote(self, alg: Algebra, *xs: Array) -> Array:
         (x,) = xs
-        index = _under(self.windows.positions(_image(x.shape)), x.shape)
+        index = _under(self.windows.positions(image_shape(x.shape)), x.shape)
         padded = np.concatenate([x.ravel(), alg.constant(np.zeros(1, dtype=np.float32))])
         total = alg.contract(np.ones((1, index.shape[1]), dtype=np.float32), padded[index], None)[:, 0]
         return alg.div(total, alg.constant(self._divisors(index).astype(np.float32))).reshape(self.infer(x.shape))
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
-        index = _under(self.windows.positions(_image(x.shape)), x.shape)
+        index = _under(self.windows.positions(image_shape(x.shape)), x.shape)
         return _means(b, x, index, self._divisors(index), self.infer(x.shape))
 
     def _divisors(self, index: Indices) -> Array:
@@ -136,15 +136,11 @@ def _means(b: Builder, x: Value, index: Indices, divisors: Array, shape: Shape) 
     return b.affine([(Sparse(index, values, x.size), x)], np.zeros(index.shape[0]), shape, rounding)
 
 
-def _image(shape: Shape) -> tuple[int, int]:
-    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
-
-
 def _pooled(windows: Windows, *shapes: Shape) -> Shape:
     (x,) = shapes
-    if len(x) not in (3, 4) or min(windows.counts(_image(x))) < 1:
+    if len(x) not in (3, 4) or min(windows.counts(image_shape(x))) < 1:
         raise ShapeError(f"pooling windows of {windows.kernel} do not fit a tensor of shape {x}")
-    return (*x[:2], *windows.counts(_image(x))[4 - len(x) :])
+    return (*x[:2], *windows.counts(image_shape(x))[4 - len(x) :])
 
 
 def _under(positions: Indices, shape: Shape) -> Indices:

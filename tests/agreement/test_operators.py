@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.ir.algebra import Array, Rational, exact
+from farkas.ir.binary32 import Binary32, parse_order
 from farkas.ir.core import Affine, Program, run_exact, run_float
 from farkas.ir.lowering import lower
 from farkas.ir.op import Op
@@ -72,6 +73,21 @@ def test_structured_maps_compute_what_their_matrices_say(kind: type[Op], data: s
             moved = term.map.on(lambda array: array)
             np.testing.assert_array_equal(moved.rmv(rows), term.map.rmv(rows))
             np.testing.assert_array_equal(moved.mv(source), term.map.mv(source))
+
+
+@pytest.mark.parametrize("order", ["seq-fma", "seq-muladd"])
+@pytest.mark.parametrize("kind", OPS, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_binary32_runs_lie_within_the_proven_error(kind: type[Op], order: str, data: st.DataObject) -> None:
+    sample = data.draw(SAMPLES[kind])
+    graph = one_operator(sample.op, sample.shapes)
+    program = lower(graph)
+    points = data.draw(rationals(program.input_size))
+    x = np.array([float(v) for v in points], dtype=np.float32)
+    found = graph.evaluate(Binary32(parse_order(order)), {"x": x})["y"]
+    assert found.dtype == np.float32
+    values, radii = values_and_radii(program, x.astype(np.float64))
+    assert (abs(values[program.output] - found.ravel().astype(np.float64)) <= radii[program.output]).all()
 
 
 @pytest.mark.parametrize("kind", OPS, ids=lambda kind: kind.__name__)

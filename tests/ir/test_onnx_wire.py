@@ -25,7 +25,7 @@ names = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size
 
 
 def same_tensor(found: Any, wanted: Any) -> bool:
-    return found.dtype == wanted.dtype and found.shape == wanted.shape and found.tobytes() == wanted.tobytes()
+    return bool(found.dtype == wanted.dtype and found.shape == wanted.shape and found.tobytes() == wanted.tobytes())
 
 
 def assert_same_attribute(found: Any, wanted: onnx.AttributeProto) -> None:
