@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import onnx
@@ -151,7 +151,9 @@ def kinds_json(kinds: Sequence[tree.Kind]) -> bytes:
     return container.canonical_json([[[r, [list(p) for p in atoms]] for r, atoms in kind] for kind in kinds])
 
 
-def header_of(claim: Claim, leaves: int, intermediate: tuple[int, ...] = (), verdict: str = "unsat") -> container.Header:
+def header_of(
+    claim: Claim, leaves: int, intermediate: tuple[int, ...] = (), verdict: str = "unsat"
+) -> container.Header:
     query = claim.query()
     return container.Header(
         cases=len(query.cases),
@@ -213,7 +215,7 @@ def vertices_1d(layers: Sequence[Layer], lo: Fraction, hi: Fraction) -> list[Fra
     points = sorted({lo, hi})
     for depth in range(len(layers) - 1):
         extra: set[Fraction] = set()
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in pairwise(points):
             for za, zb in zip(run_exactly(layers, [a])[depth], run_exactly(layers, [b])[depth], strict=True):
                 if za * zb < 0:  # linear between a and b, for all kinks of the layers before are in `points`
                     extra.add(a + (b - a) * za / (za - zb))

@@ -118,7 +118,13 @@ def test_two_variables_are_added_subtracted_and_concatenated() -> None:
 
 @pytest.mark.parametrize(
     ("opset", "attributes", "sizes"),
-    [(11, {"split": [1, 3]}, None), (11, {}, None), (13, {}, int64(3, 1)), (13, {}, None), (18, {"num_outputs": 2}, None)],
+    [
+        (11, {"split": [1, 3]}, None),
+        (11, {}, None),
+        (13, {}, int64(3, 1)),
+        (13, {}, None),
+        (18, {"num_outputs": 2}, None),
+    ],
 )
 def test_split_gives_its_parts(opset: int, attributes: dict[str, Any], sizes: np.ndarray | None) -> None:
     constants = {} if sizes is None else {"s": sizes}

@@ -18,7 +18,10 @@ BOX = "(assert (<= X_0 1))(assert (>= X_0 -0.5))(assert (<= X_1 .25))(assert (>=
 
 def atom(y: dict[int, Q | int], c: Q | int, strict: bool = False, x: dict[int, Q | int] | None = None) -> Atom:
     return Atom(
-        tuple((i, Q(v)) for i, v in sorted((x or {}).items())), tuple((j, Q(v)) for j, v in sorted(y.items())), Q(c), strict
+        tuple((i, Q(v)) for i, v in sorted((x or {}).items())),
+        tuple((j, Q(v)) for j, v in sorted(y.items())),
+        Q(c),
+        strict,
     )
 
 
@@ -89,7 +92,9 @@ def test_a_contradictory_box_is_dropped_with_a_warning() -> None:
 
 
 def test_comments_and_white_space_mean_nothing() -> None:
-    text = TWO.replace("(", " ( ").replace(")", "\t)\n") + "; (assert (<= Y_0 7))\n" + BOX + "(assert(<=\nY_0 ; here\n 1))"
+    text = (
+        TWO.replace("(", " ( ").replace(")", "\t)\n") + "; (assert (<= Y_0 7))\n" + BOX + "(assert(<=\nY_0 ; here\n 1))"
+    )
     assert read(text).cases[0].disjuncts == ((atom({0: 1}, 1),),)
 
 
