@@ -1,0 +1,157 @@
+"""A batch of tree nodes under work: bounds in force as float64 integers, and what a backward pass needs of them.
+
+Neurons that only ReLUs read and that are never positive in the whole batch have coefficient zero everywhere; `keep`
+leaves them out of all vectors and matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from farkas.checker.kernel import ONE, readers_of
+from farkas.checker.query import Affine, Input, Network, Relu, S
+from farkas.checker_fast.layers import Layer, Unsupported, layer
+from farkas.checker_fast.limbs import Budget, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network made ready.
+
+    layers: None where a node is not affine.  coarse: coefficients over this node are kept at 2^-F, not at 2^-(F+S).
+    places: where a node's bounds are stored in a state; ReLU nodes are not stored, for max(., 0) of the source's bounds
+    in force are theirs (bounds only ever tighten from parent to child).
+    """
+
+    network: Network
+    rounded: bool
+    intermediate: tuple[int, ...]
+    budget: Budget
+    layers: tuple[Layer | None, ...]
+    coarse: tuple[bool, ...]
+    only_relu: tuple[bool, ...]
+    feeds_relu: tuple[bool, ...]
+    places: tuple[slice | None, ...]
+    width: int
+
+
+def plan(network: Network, rounded: bool, intermediate: tuple[int, ...], budget: Budget) -> Plan:
+    """Raises Unsupported."""
+    if min(network.sizes) == 0:
+        raise Unsupported("an empty node")
+    nodes, readers = network.nodes, readers_of(network)
+    places: list[slice | None] = []
+    width = 0
+    for node, size in zip(nodes, network.sizes, strict=True):
+        places.append(None if isinstance(node, Relu) else slice(width, width + size))
+        width += 0 if isinstance(node, Relu) else size
+    by_relu = [[isinstance(nodes[r], Relu) for r in readers[v]] for v in range(len(nodes))]
+    return Plan(
+        network,
+        rounded,
+        intermediate,
+        budget,
+        tuple(layer(node, rounded, budget) if isinstance(node, Affine) else None for node in nodes),
+        tuple(not isinstance(node, Affine) and not any(by_relu[v]) for v, node in enumerate(nodes)),
+        tuple(v != network.output and all(by_relu[v]) for v in range(len(nodes))),
+        tuple(any(by_relu[v]) for v in range(len(nodes))),
+        tuple(places),
+        width,
+    )
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Per tree node and kept neuron of a ReLU: slope below, slope above (at 2^-S), intercept above (at 2^-P)."""
+
+    below: Floats
+    above: Floats
+    intercept: Floats
+
+
+@dataclass
+class Frame:
+    """B tree nodes.
+
+    low, high: (B, size) at 2^-P per network node, in order, as far as known.  errors: (B, size) at 2^-K of affine
+    nodes.  box_low, box_high: (B, inputs) at 2^-H.
+    """
+
+    plan: Plan
+    box_low: Floats
+    box_high: Floats
+    low: list[Floats] = field(default_factory=list)
+    high: list[Floats] = field(default_factory=list)
+    errors: list[Floats] = field(default_factory=list)
+    kept: dict[int, Ints | None] = field(default_factory=dict)
+    slopes_of: dict[tuple[int, int], Slopes] = field(default_factory=dict)
+    packed_of: dict[int, Layer] = field(default_factory=dict)
+    exposed_of: dict[int, Floats] = field(default_factory=dict)
+
+    def keep(self, v: int) -> Ints | None:
+        """The neurons of node v that take part, at least one; None: all.  A ReLU has those of its source."""
+        if v not in self.kept:
+            node = self.plan.network.nodes[v]
+            if isinstance(node, Relu):
+                self.kept[v] = self.keep(node.source)
+            elif isinstance(node, Input) or not self.plan.only_relu[v]:
+                self.kept[v] = None
+            else:
+                alive = np.flatnonzero((self.high[v] > 0).any(axis=0))
+                everything = len(alive) == self.high[v].shape[1]
+                self.kept[v] = None if everything else alive if len(alive) else np.zeros(1, np.int64)
+        return self.kept[v]
+
+    def packed(self, v: int) -> Layer:
+        """Affine node v restricted to the neurons that take part."""
+        if v not in self.packed_of:
+            whole = self.layer(v)
+            self.packed_of[v] = whole.packed(self.keep(v), [self.keep(o.source) for o in whole.operands])
+        return self.packed_of[v]
+
+    def layer(self, v: int) -> Layer:
+        found = self.plan.layers[v]
+        if found is None:
+            raise TypeError(f"network node {v} is not affine")
+        return found
+
+    def exposed(self, v: int) -> Floats:
+        """(B,) at 2^-P: how far the values of node v may be below zero, summed."""
+        if v not in self.exposed_of:
+            self.exposed_of[v] = -np.minimum(self.low[v], 0.0).sum(axis=1)
+        return self.exposed_of[v]
+
+    def slopes(self, v: int, rule: int) -> Slopes:
+        """Slopes of the kept neurons of ReLU node v."""
+        if (v, rule) not in self.slopes_of:
+            node = self.plan.network.nodes[v]
+            if not isinstance(node, Relu):
+                raise TypeError(f"network node {v} is not a ReLU")
+            keep = self.keep(v)
+            low, high = self.low[node.source], self.high[node.source]
+            if keep is not None:
+                low, high = low[:, keep], high[:, keep]
+            self.slopes_of[v, rule] = relu_slopes(low, high, rule)
+        return self.slopes_of[v, rule]
+
+
+def relu_slopes(low: Floats, high: Floats, rule: int) -> Slopes:
+    """`checker.kernel.relu_slopes` of arrays; |bounds| < 2^52."""
+    above = np.where(high > 0, float(ONE), 0.0)
+    below = above.copy()
+    intercept = np.zeros_like(above)
+    at = np.nonzero((low < 0) & (high > 0))
+    l, u = low[at].astype(np.int64), high[at].astype(np.int64)
+    width = u - l
+    s = (2 * ONE * u + width) // (2 * width)
+    above[at] = s
+    intercept[at] = -(-np.maximum(-s * l, (ONE - s) * u) >> S)
+    if rule == 0:
+        below[at] = np.where(u + l > 0, ONE, 0)
+    elif rule == 1:
+        below[at] = 0
+    elif rule == 2:
+        below[at] = s
+    return Slopes(below, above, intercept)
