@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from farkas.engine.bab import Candidate
-from farkas.engine.budget import Budget
+from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.falsify import Attack
 from farkas.engine.problem import row_scale
 from farkas.engine.replay import Replay, Replayer
@@ -21,13 +21,22 @@ from farkas.runtime_cuda.prepared import Prepared
 from farkas.specs.query import Semantics
 
 STEPS = 8
+SECONDS = 1.0  # a wider margin is worth no more than this; the witness stands without it
 
 
 def polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, budget: Budget) -> Replay:
     """`found`, or a witness near it that violates in any order; tagged accordingly."""
     if found.semantics is Semantics.REAL:
         return found
-    if violates_any_order(net, found):
+    limit = Budget.of(max(0.0, min(SECONDS, budget.left_s)))
+    try:
+        return _polish(replayer, net, attack, found, limit)
+    except OutOfTime:
+        return found
+
+
+def _polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, budget: Budget) -> Replay:
+    if violates_any_order(net, found, budget):
         return replace(found, any_order=True)
     member = attack.family.members.index(found.case_number)
     point = np.array([float(v) for v in found.inputs])
@@ -37,16 +46,16 @@ def polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, bud
             if candidate.slack <= 0:
                 continue
             again = replayer.attempt(found.case_number, found.case, candidate.point.astype(np.float32).astype(np.float64))
-            if again is not None and violates_any_order(net, again):
+            if again is not None and violates_any_order(net, again, budget):
                 return replace(again, any_order=True)
     return found
 
 
-def violates_any_order(net: Prepared, found: Replay) -> bool:
-    """Whether every admissible execution of the witness makes all atoms of its disjunct true."""
+def violates_any_order(net: Prepared, found: Replay, budget: Budget) -> bool:
+    """Whether every admissible execution of the witness makes all atoms of its disjunct true; raises OutOfTime."""
     point = np.array([[float(v) for v in found.inputs]])
     unknown = np.full((1, net.width), np.inf)
-    worker = Propagator(net)
+    worker = Propagator(net, tick=budget.check)
     asarray = net.backend.asarray
     refined = worker.refine(asarray(point), asarray(point), asarray(-unknown), asarray(unknown))
     for atom in found.case.disjuncts[found.disjunct]:
