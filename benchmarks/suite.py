@@ -21,7 +21,7 @@ class BadSuite(Exception):
 
 @dataclass(frozen=True)
 class Instance:
-    """One query.  onnx, vnnlib: as the suite writes them; folder: what they are relative to."""
+    """One query.  onnx (perhaps `f=PATH`), vnnlib: as the suite writes them; folder: what they are relative to."""
 
     category: str
     onnx: str
@@ -36,7 +36,8 @@ class Instance:
 
     @property
     def network(self) -> Path:
-        return self.folder / self.onnx
+        name, equals, path = self.onnx.partition("=")
+        return self.folder / (path if equals and name.isidentifier() else self.onnx)
 
     @property
     def query(self) -> Path:
@@ -48,8 +49,8 @@ class Instance:
 
     @property
     def is_single(self) -> bool:
-        """Whether the row names one network; several are written as a Python list of pairs."""
-        return not self.onnx.lstrip().startswith("[")
+        """Whether the row names one network; several are `f=PATH;g=PATH` or a Python list of pairs."""
+        return ";" not in self.onnx and not self.onnx.lstrip().startswith("[")
 
 
 def read_suite(path: Path) -> list[Instance]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def command_parser(
 
 
 def network_file(word: str) -> str:
-    """The file of `NET.onnx` or, as in VNN-LIB 2.x, of `f=NET.onnx`."""
+    """The file of `NET.onnx` or, as in VNN-LIB 2.x, of `f=NET.onnx`; a file whose own name has a `=` stays whole."""
     name, equals, path = word.partition("=")
-    return path if equals and name.isidentifier() else word
+    return path if equals and name.isidentifier() and not Path(word).exists() else word
 
 
 def positive(word: str) -> float:
