@@ -9,14 +9,16 @@ from farkas.ir.core import Affine, Program, Relu, run_exact
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.graph import Graph, Node
 from farkas.ir.lowering import lower
+from farkas.ir.op import Op
 from farkas.ir.ops.activation import Abs, Max
 from farkas.ir.ops.activation import Relu as ReluOp
-from farkas.ir.ops.affine import Add, Linear, Sub
-from farkas.ir.ops.convolution import Conv
+from farkas.ir.ops.affine import Add, LeftProduct, Linear, Sub
+from farkas.ir.ops.convolution import Conv, ConvTranspose
 from farkas.ir.ops.movement import Reshape
-from farkas.ir.ops.pooling import MaxPool, Reduce
+from farkas.ir.ops.pooling import AveragePool, MaxPool, Reduce
 from farkas.ir.ops.scaling import Scale
 from farkas.ir.windows import Windows
+from tests.agreement.reference import values_and_radii
 from tests.models import weights
 
 X = (("x", (1, 4)),)
@@ -163,3 +165,39 @@ def test_several_inputs_or_outputs_are_refused() -> None:
     many = Graph.build(X, (product("p"), product("q")), ("p", "q"))
     with pytest.raises(UnsupportedOperator, match="1 inputs and 2 outputs"):
         lower(many)
+
+
+def count_of(op: Op, shape: tuple[int, ...]) -> int:
+    program = lower(Graph.build((("x", shape),), (Node("y", op, ("x",)),), ("y",)))
+    node = program.nodes[program.output]
+    assert isinstance(node, Affine)
+    return node.rounding.count
+
+
+def test_counts_are_those_of_the_longest_evaluation() -> None:
+    image = (1, 2, 4, 4)
+    four = Windows((2, 2))
+    # Sums of k elements; a mean adds a division, or a rounded reciprocal and a product.
+    assert count_of(Reduce((1,), mean=False, keep=True), (2, 5)) == 5
+    assert count_of(Reduce((1,), mean=True, keep=True), (2, 5)) == 7
+    assert count_of(AveragePool(four), image) == 6
+    assert count_of(MaxPool(four), image) == 0
+    # A transposed convolution: 2 channels at 4 places, and the bias.
+    kernel = weights((1, 2, 3, 4))
+    assert count_of(ConvTranspose(kernel, weights((3,)), four, (5, 5)), image) == 9
+    # Gemm: 4 products, a bias, one scaling of each; scaling by 2.5 magnifies what underflows, so all counts triple.
+    bias = weights((3,))
+    assert count_of(Linear(weights((3, 4)), bias, alpha=0.5), (1, 4)) == 6
+    assert count_of(Linear(weights((3, 4)), bias, alpha=0.5, beta=0.5), (1, 4)) == 7
+    assert count_of(Linear(weights((3, 4)), bias, alpha=2.5, beta=0.5), (1, 4)) == 21
+    assert count_of(LeftProduct(weights((3, 4))), (4, 2)) == 4
+
+
+def test_scaling_a_group_magnifies_its_underflow_within_the_bound() -> None:
+    # alpha = 2^10, products that all underflow under flush-to-zero: the float result is 0, the real one alpha sum w x.
+    weight = np.full((1, 4), 2.0**-80, dtype=np.float32)
+    program = lower(Graph.build(X, (Node("y", Linear(weight, None, alpha=2.0**10), ("x",)),), ("y",)))
+    x = np.full(4, 2.0**-47)  # products of 2^-127, below the smallest normal number 2^-126
+    values, radii = values_and_radii(program, x)
+    assert values[program.output].item() == 2.0**10 * 4 * 2.0**-127
+    assert radii[program.output].item() >= values[program.output].item()

@@ -211,6 +211,15 @@ def test_a_tensor_whose_size_is_not_its_shape_is_refused() -> None:
         load_onnx(model.SerializeToString())
 
 
+def test_negative_and_enormous_dimensions_are_refused() -> None:
+    # (-2, -3) has as many elements as (3, 2); a product with 0 says nothing about the other dimensions.
+    for dims in ((-2, -3), (2**60, 0), (-1,)):
+        model = onnx.load_from_string(small_model())
+        model.graph.initializer[0].dims[:] = dims
+        with pytest.raises(MalformedNetwork, match="dimensions"):
+            load_onnx(model.SerializeToString())
+
+
 @pytest.mark.vnncomp
 def test_all_public_networks_are_read_as_the_onnx_package_reads_them(vnncomp: Path) -> None:
     files = sorted(vnncomp.glob("*/onnx/**/*.onnx*"))
