@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from farkas.checker.kernel import ONE, readers_of
+from farkas.checker.kernel import readers_of
 from farkas.checker.query import Affine, Input, Network, Relu, S
 from farkas.checker_fast.layers import Layer, Unsupported, layer
 from farkas.checker_fast.limbs import Budget, Floats, Ints
+
+ONE = 1 << S
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class AcceleratedProver:
     def derive(self, parents: State, boxes: Sequence[Box]) -> State:
         count = len(boxes)
         state = State(
-            parents.status.copy(), np.zeros(count, np.bool_), np.zeros((count, 3, self.plan.width)), boxes=boxes
+            parents.status.copy(), np.zeros(count, np.bool_), np.zeros((count, 3, self.plan.width)), boxes=tuple(boxes)
         )
         held = np.array([row in parents.points for row in range(count)], dtype=np.bool_)
         rows = np.flatnonzero((parents.status == OPEN) & ~held)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from farkas.checker.query import Affine, Bound, F, K, P
+from farkas.checker.query import Affine, Bound, F, G, K, P
 from farkas.checker_fast.frame import Frame
 from farkas.checker_fast.layers import Layer, take
 from farkas.checker_fast.limbs import WORD, Floats, Ints
@@ -23,7 +23,7 @@ def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int) -
     bias = layer.bias[neurons]
     more = 0.0 if layer.node.bias_exact else 1.0
     errors = frame.errors[v][chosen[:, None], neurons]
-    cost = errors + np.ceil(errors * 2.0**-16)
+    cost = errors + np.ceil(errors * 2.0**-G)
     constant = np.concatenate([bias, -bias - more], axis=1).astype(np.int64) << (K - P)
     constant -= np.concatenate([cost, cost], axis=1).astype(np.int64)
     reach = (np.abs(bias).max(axis=1) + 1.0) * 2.0 ** (K - P) + cost.max(axis=1)
@@ -101,13 +101,13 @@ def _constants(sweep: Sweep, layer: Layer, rows: Floats, absolute: Floats, negat
     """What the biases contribute and the rounding errors cost."""
     biases = rows @ layer.bias + (0.0 if layer.node.bias_exact else negative.sum(axis=1))
     constant = biases.astype(np.int64)[which] << (K - P)
-    hats = np.where(absolute > 0, absolute * 2.0**16 + 1.0, 0.0)[which]
+    hats = np.where(absolute > 0, absolute * 2.0**G + 1.0, 0.0)[which]
     errors = sweep.frame.errors[sweep.frame.plan.network.output][sweep.chosen]
     large = (hats * errors).sum(axis=1) >= WORD
     sweep.bad |= large
     costs = (hats.astype(np.int64) * np.where(large[:, None], 0.0, errors).astype(np.int64)).sum(axis=1)
-    sweep.constant[:, 0] += constant + (-costs >> 16)
-    sweep.reach += np.abs(constant) + costs * 2.0**-16 + 1.0
+    sweep.constant[:, 0] += constant + (-costs >> G)
+    sweep.reach += np.abs(constant) + costs * 2.0**-G + 1.0
 
 
 def _lose(sweep: Sweep, source: int, loss: Ints) -> None:

@@ -12,7 +12,7 @@ from typing import assert_never
 
 import numpy as np
 
-from farkas.checker.query import Affine, F, H, Input, K, P, Relu, S
+from farkas.checker.query import Affine, F, G, H, Input, K, P, Relu, S
 from farkas.checker_fast.frame import Frame
 from farkas.checker_fast.layers import Layer, Operand
 from farkas.checker_fast.limbs import (
@@ -166,13 +166,13 @@ class Sweep:
     def _errors(self, v: int, bound: Floats, absolute: Floats) -> None:
         """What the rounding errors cost: coefficients rounded up to 2^-16, zeros kept."""
         errors, keep = self.frame.errors[v][self.chosen], self.frame.keep(v)
-        down = 2.0 ** (16 - F - S)
+        down = 2.0 ** (G - F - S)
         hats = absolute * down
         np.floor(hats, out=hats)
         hats += 1.0
         np.minimum(hats, absolute, out=hats)
         costs = -(errors if keep is None else errors[:, keep])
-        self._spend(*floor_dot(hats, bound * down + 1.0, costs, 16, self.frame.plan.budget))
+        self._spend(*floor_dot(hats, bound * down + 1.0, costs, G, self.frame.plan.budget))
 
     def _loss(self, operand: Operand, sums: Floats | None) -> None:
         """What flooring the coefficients over the operand's source may cost; sums: per row, of |coefficients|."""
