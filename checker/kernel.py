@@ -34,7 +34,6 @@ OPEN, EMPTY, FAILED = 0, 1, 2
 """Status of a tree node: bounds hold; the box holds no execution; an obligation failed, so nothing is claimed."""
 
 RULES = ("adaptive", "zero", "parallel", "one")
-ONE = 1 << S
 MAX_COUNT = (1 << 22) - 2
 OVERFLOW = ((1 << 128) - (1 << 104)) << K
 UNDERFLOW = 1 << (126 + P - K)
@@ -152,16 +151,17 @@ def readers_of(network: Network) -> tuple[tuple[int, ...], ...]:
 
 def relu_slopes(low: int, high: int, rule: int) -> tuple[int, int, int]:
     """(slope below, slope above, intercept above) of relu over [low, high], low <= high at 2^-P."""
+    one = 1 << S
     if high <= 0:
         return 0, 0, 0
     if low >= 0:
-        return ONE, ONE, 0
+        return one, one, 0
     width = high - low
-    s = (2 * ONE * high + width) // (2 * width)
-    t = ceil_shift(max(-s * low, (ONE - s) * high), S)
+    s = (2 * one * high + width) // (2 * width)
+    t = ceil_shift(max(-s * low, (one - s) * high), S)
     if rule == 0:
-        return (ONE if high + low > 0 else 0), s, t
-    return (0, s, ONE)[rule - 1], s, t
+        return (one if high + low > 0 else 0), s, t
+    return (0, s, one)[rule - 1], s, t
 
 
 class ReferenceProver:

@@ -206,7 +206,7 @@ def failing_leaves(
 
 
 def _roots(query: Query, tree: Tree, start: Any) -> list[_Pending]:  # a state of the kernel
-    ends = (*tree.roots[1:], len(tree.opcodes))
+    ends = [*tree.roots, len(tree.opcodes)][1:]
     waiting: list[_Pending] = []
     for case, (box, position, end) in enumerate(zip(query.boxes, tree.roots, ends, strict=True)):
         if box is None:
