@@ -169,7 +169,7 @@ def test_atoms_are_shown_exactly(atom: Atom, text: str) -> None:
 
 
 def test_a_tree_is_counted_from_its_preorder() -> None:
-    # Two inputs: 0 and 1 bisect, 2 + k is a leaf of kind k.  First tree: 0 (1 (leaf 0, leaf 1), leaf 0), second: leaf 1.
+    # Two inputs: 0 and 1 bisect, 2 + k is a leaf of kind k.  First tree: 0 (1 (leaf 0, leaf 1), leaf 0); then leaf 1.
     shape = tree_shape(bytes([0, 1, 2, 3, 2, 3]), leaves=4)
     assert (shape.trees, shape.nodes, shape.leaves, shape.depth) == (2, 6, 4, 2)
     assert shape.bisections == Counter({0: 1, 1: 1})

@@ -1,0 +1,240 @@
+"""The benchmark script on suites of tiny queries whose truth is known, and on programs that misbehave."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from onnx import helper
+
+from benchmarks import run
+from benchmarks.measure import measure
+from benchmarks.results import Result, summary
+from benchmarks.suite import BadSuite, Instance, read_suite, select
+from tests.farkas.queries import ROOT, Files, files, model, write
+
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Files:
+    return files(tmp_path)
+
+
+def suite(folder: Path, rows: Sequence[Sequence[object]], header: str = "onnx,vnnlib,timeout,expected") -> Path:
+    with (folder / "suite.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+    return folder / "suite.csv"
+
+
+def bench(path: Path, *options: str) -> tuple[int, Rows]:
+    out = path.parent / "results.csv"
+    code = run.main([str(path), "--out", str(out), *options])
+    with out.open(newline="") as file:
+        return code, list(csv.DictReader(file))
+
+
+def test_right_answers_fill_every_column_and_give_exit_status_0(
+    tiny: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 20, "unsat"), ("absolute.onnx", "sat.vnnlib", 20, "sat")])
+    code, rows = bench(path, "--certify")
+    assert code == 0
+    assert [row["verdict"] for row in rows] == ["unsat", "sat"]
+    unsat, sat = rows
+    assert (unsat["evidence"], unsat["check"], unsat["semantics"]) == ("certified", "accepted", "f32-any")
+    assert int(unsat["certificate_bytes"]) > int(unsat["tree_bytes"]) >= 1
+    assert int(unsat["boxes"]) >= int(unsat["leaves"]) >= 1
+    assert sat["witness"] == "valid" and sat["check"] == "accepted"
+    for row in rows:
+        assert 0 < float(row["cpu_s"]) <= float(row["wall_s"]) * (os.cpu_count() or 1) + 0.1
+        assert float(row["check_cpu_s"]) > 0
+        assert 5 < float(row["peak_mb"]) < 2000
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "no wrong answer"
+    assert printed[2].split()[:9] == [tmp_path.name, "2", "1", "1", "0", "0", "0", "0", printed[2].split()[8]]
+
+
+def test_a_wrong_verdict_is_printed_first_and_is_exit_status_1(
+    tiny: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = [("unsat.vnnlib", "unsat"), ("sat.vnnlib", "unsat")]
+    code, rows = bench(suite(tmp_path, [("absolute.onnx", name, 20, claim) for name, claim in claims]))
+    assert code == 1
+    assert [row["verdict"] for row in rows] == ["unsat", "sat"]
+    assert capsys.readouterr().out.startswith(
+        f"!! {tmp_path.name}: absolute.onnx sat.vnnlib: WRONG: sat, expected unsat\n1 wrong answers\n"
+    )
+
+
+def test_what_cannot_be_run_is_a_row_and_no_crash(tiny: Files, tmp_path: Path) -> None:
+    write(tmp_path, "sine.onnx", model([helper.make_node("Sin", ["x"], ["y"])], {}))
+    write(tmp_path, "later.vnnlib", b"(vnnlib-version <2.0>)\n")
+    write(tmp_path, "broken.onnx", b"\x08")
+    rows = [
+        ("[('f', 'absolute.onnx'), ('g', 'absolute.onnx')]", "later.vnnlib", 5, "sat"),
+        ("f=absolute.onnx;g=absolute.onnx", "later.vnnlib", 5, "sat"),
+        ("f=absolute.onnx", "later.vnnlib", 5, "sat"),
+        ("sine.onnx", "unsat.vnnlib", 5, "unsat"),
+        ("broken.onnx", "unsat.vnnlib", 5, "unsat"),
+        ("none.onnx", "unsat.vnnlib", 5, "unsat"),
+    ]
+    code, found = bench(suite(tmp_path, rows))
+    assert code == 0
+    assert [row["verdict"] for row in found] == ["unsupported"] * 4 + ["error"] * 2
+    assert "'Sin'" in found[3]["message"]
+    assert "none.onnx" in found[5]["message"]
+
+
+def test_jobs_run_at_a_time_and_all_are_reported(tiny: Files, tmp_path: Path) -> None:
+    names = ("unsat.vnnlib", "sat.vnnlib", "boundary.vnnlib")
+    path = suite(tmp_path, [("absolute.onnx", name, 20, "") for name in names])
+    code, rows = bench(path, "--jobs", "3")
+    assert code == 0
+    assert {(row["vnnlib"], row["verdict"]) for row in rows} == {
+        ("unsat.vnnlib", "unsat"), ("sat.vnnlib", "sat"), ("boundary.vnnlib", "unknown")
+    }  # fmt: skip
+
+
+def test_the_script_runs_from_any_folder(tiny: Files, tmp_path: Path) -> None:
+    path = suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 20, "unsat")])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "run.py"), str(path)], cwd=tmp_path, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results.csv").is_file()
+
+
+def test_a_suite_that_cannot_be_read_is_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main([str(tmp_path / "none.csv")]) == 2
+    assert "none.csv: cannot be read" in capsys.readouterr().err
+    path = suite(tmp_path, [("a.onnx", "b.vnnlib", 5, "sat")])
+    assert run.main([str(path), "--filter", "nets"]) == 2
+    assert "no category 'nets'" in capsys.readouterr().err
+
+
+# Processes
+
+
+def test_a_process_is_killed_with_its_children_at_the_limit(tmp_path: Path) -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    start = time.monotonic()
+    done = measure([sys.executable, "-c", code], os.environ, str(tmp_path), 1.0)
+    assert done.killed and done.code < 0
+    assert time.monotonic() - start < 5
+
+
+def test_measures_are_those_of_the_process(tmp_path: Path) -> None:
+    code = "import sys, time; data = bytearray(200 << 20); sys.stderr.write('e'); print('o'); t = time.process_time()\n"
+    code += "while time.process_time() < t + 0.3: pass\nsys.exit(7)"
+    done = measure([sys.executable, "-c", code], os.environ, str(tmp_path), 30.0)
+    assert (done.code, done.out, done.err, done.killed) == (7, "o\n", "e", False)
+    assert 0.3 <= done.cpu_s < 5 and done.wall_s >= 0.3
+    assert done.peak_mb >= 200
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """A stand-in for the interpreter that runs `farkas verify`; the validator still runs on the real one."""
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\ncase "$2" in farkas) {body};; *) exec {sys.executable} "$@";; esac\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+
+def answer(verdict: str, witness: str = "null") -> str:
+    return (
+        f'{{"verdict": "{verdict}", "reason": null, "evidence": null, "semantics": "f32-any", "witness": {witness}, '
+        '"statistics": {"boxes": 1, "leaves": 1}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "message"),
+    [
+        ("exit 4", "error", "exit code 4"),
+        ("echo boom >&2; exit 4", "error", "boom"),
+        ("echo 'farkas: error: bad' >&2; exit 2", "error", "bad"),
+        ("echo 'farkas: unsupported: new' >&2; exit 2", "unsupported", "new"),
+        ("kill -SEGV $$", "error", "exit code -11"),
+        ("echo unsat", "error", "not the object of --json"),
+        ("echo '{}'", "error", "not the object of --json"),
+        ("sleep 30", "timed-out", "killed"),
+        (f"sleep 1.6; echo '{answer('unsat')}'", "timed-out", "too late"),
+    ],
+)
+def test_a_verifier_that_misbehaves_gives_no_verdict(
+    body: str, verdict: str, message: str, tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch, body)
+    monkeypatch.setattr(run, "GRACE_S", 1.5)
+    _, rows = bench(suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 0.5, "unsat")]))
+    assert rows[0]["verdict"] == verdict
+    assert message in rows[0]["message"]
+
+
+@pytest.mark.parametrize(
+    "witness",
+    ["null", r'"((X_0 0.5)\n(Y_0 0.5))"', r'"((X_0 2.5)\n(Y_0 2.5))"', r'"((X_0 1.75)\n(Y_0 1.5))"', '"nonsense"'],
+    ids=["none", "not unsafe", "outside", "other outputs", "no assignment"],
+)
+def test_an_invalid_witness_is_printed_first_and_is_exit_status_1(
+    witness: str, tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "answer").write_text(answer("sat", witness))
+    fake(tmp_path, monkeypatch, f"cat {tmp_path / 'answer'}")
+    code, rows = bench(suite(tmp_path, [("absolute.onnx", "sat.vnnlib", 20, "sat")]))
+    assert code == 1
+    assert rows[0]["witness"].startswith("invalid: ")
+    assert capsys.readouterr().out.startswith("!! ")
+
+
+def test_a_rejected_certificate_is_a_wrong_answer() -> None:
+    good = Result("c", "n.onnx", "q.vnnlib", 5.0, "unsat", "unsat", check="accepted")
+    bad = Result("c", "n.onnx", "q.vnnlib", 5.0, "unsat", "unsat", check="exit code 3: rejected: TREE")
+    assert good.complaints == [] and good.is_solved
+    assert bad.complaints == ["CERTIFICATE: exit code 3: rejected: TREE"] and not bad.is_solved
+    assert next(summary([good, bad])).startswith("!! c: n.onnx q.vnnlib: CERTIFICATE")
+
+
+# Suites
+
+
+def instances(names: str) -> list[Instance]:
+    return [Instance(name[0], name, "q", 1.0, "", Path()) for name in names.split()]
+
+
+def test_every_nth_instance_is_counted_within_its_category() -> None:
+    rows = instances("a1 a2 b1 a3 b2 a4 b3")
+    assert [i.onnx for i in select(rows, [], 2)] == ["a1", "b1", "a3", "b3"]
+    assert [i.onnx for i in select(rows, ["b"], 1)] == ["b1", "b2", "b3"]
+    with pytest.raises(BadSuite, match="no category 'c'"):
+        select(rows, ["c"], 1)
+
+
+def test_suites_of_both_forms_are_read(tmp_path: Path) -> None:
+    header = "category,onnx,vnnlib,timeout_s,expected"
+    path = suite(tmp_path, [("nets", "nets/a.onnx.gz", "p.vnnlib", 116, "sat")], header)
+    (first,) = read_suite(path)
+    assert (first.category, first.timeout_s, first.expected) == ("nets", 116.0, "sat")
+    assert first.network == tmp_path / "nets" / "a.onnx.gz"
+    (second,) = read_suite(suite(tmp_path, [("n/t_n=2.onnx", "p.vnnlib", "", "")]))
+    assert (second.category, second.timeout_s) == (tmp_path.name, 60.0)
+    assert second.network == tmp_path / "n" / "t_n=2.onnx"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("onnx,vnnlib\n", "no instances"), ("net,vnnlib\na,b\n", "line 2: no onnx"), ("onnx,vnnlib\na,\n", "no vnnlib"),
+     ("onnx,vnnlib,timeout\na,b,soon\n", "timeout is 'soon'")],
+)  # fmt: skip
+def test_a_malformed_suite_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "suite.csv").write_text(text)
+    with pytest.raises(BadSuite, match=message):
+        read_suite(tmp_path / "suite.csv")
