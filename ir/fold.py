@@ -113,9 +113,12 @@ def _cast(node: OnnxNode) -> Constant:
         node.refuse("casts to this element type are not supported")
     if array.dtype.kind == "f" and (not np.isfinite(array).all() or (to.kind in "iu" and (abs(array) > 2**62).any())):
         node.refuse("a constant is out of the range of the element type to which it is cast")
-    result = array.astype(to)
+    with np.errstate(over="ignore"):
+        result = array.astype(to)
     if to.kind == "f" and not np.array_equal(result.astype(np.float64), array.astype(np.float64)):
         node.refuse(f"casting a constant to {to} rounds it")
+    if array.dtype.kind in "iu" and to.kind in "iu" and result.tolist() != array.tolist():
+        node.refuse(f"a constant is out of the range of {to}")
     return result
 
 

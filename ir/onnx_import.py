@@ -74,7 +74,10 @@ class _Import:
         return tuple(1 if d is None else d for d in info.dims)
 
     def graph(self, sha256: str) -> Graph:
-        for wire in _live(self.model):
+        live = _live(self.model)
+        for wire in live:
+            _check_kind(wire)
+        for wire in live:
             self.add(wire)
         outputs = tuple(info.name for info in self.model.outputs)
         for name in outputs:
@@ -88,16 +91,6 @@ class _Import:
         return Graph.build(self.inputs, nodes, outputs, sha256=sha256, dtype=self.dtype.name, notes=notes)
 
     def add(self, wire: WireNode) -> None:
-        if wire.domain:
-            raise UnsupportedOperator(
-                f"ONNX operator '{wire.kind}' of domain '{wire.domain}' (node '{wire.name}') is not supported; "
-                "only the default domain is"
-            )
-        if wire.kind not in IMPORTERS and wire.kind not in FOLDED:
-            raise UnsupportedOperator(
-                f"ONNX operator '{wire.kind}' (node '{wire.name}') is not supported. "
-                f"Supported: {', '.join(supported_operators())}."
-            )
         operands = tuple(self.operand(wire, name) for name in wire.inputs)
         node = OnnxNode(wire.name, wire.kind, self.model.opset, self.dtype, operands, wire.outputs, wire.attributes)
         if wire.kind in FOLDED or not any(isinstance(operand, Tensor) for operand in operands):
@@ -135,6 +128,20 @@ class _Import:
         if name in self.values:
             raise MalformedNetwork(f"tensor '{name}' is produced twice")
         self.values[name] = value
+
+
+def _check_kind(wire: WireNode) -> None:
+    """Refuses an operator that has no meaning here whatever its operands are."""
+    if wire.domain:
+        raise UnsupportedOperator(
+            f"ONNX operator '{wire.kind}' of domain '{wire.domain}' (node '{wire.name}') is not supported; "
+            "only the default domain is"
+        )
+    if wire.kind not in IMPORTERS and wire.kind not in FOLDED:
+        raise UnsupportedOperator(
+            f"ONNX operator '{wire.kind}' (node '{wire.name}') is not supported. "
+            f"Supported: {', '.join(supported_operators())}."
+        )
 
 
 def _element_type(variables: Sequence[ValueInfo]) -> np.dtype[Any]:

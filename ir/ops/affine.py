@@ -67,7 +67,9 @@ class Linear:
         scaled = self.alpha != 1 or self.beta != 1
         relative = 2.0**-52 if scaled and self.weight.dtype != np.float32 else 0.0
         rounding = Rounding(count * math.ceil(max(1.0, abs(self.alpha))), relative, is_sum=True)
-        matrix: Matrix = self.alpha * self.weight.astype(np.float64)
+        matrix: Matrix = self.weight.astype(np.float64)
+        if self.alpha != 1:
+            matrix = self.alpha * matrix
         return b.affine([(_rows(matrix, x.size // k), x)], np.broadcast_to(bias, shape).ravel(), shape, rounding)
 
 

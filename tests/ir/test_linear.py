@@ -55,6 +55,16 @@ def test_absolute_takes_the_absolute_value_of_every_coefficient(name: str) -> No
     np.testing.assert_array_equal(matrix_of(linear.absolute()), abs(matrix_of(linear)))
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_a_moved_map_is_the_same_map(name: str) -> None:
+    linear = MAPS[name]
+    moved = linear.on(np.copy)
+    x, y = RNG.standard_normal((3, linear.cols)), RNG.standard_normal((3, linear.rows))
+    np.testing.assert_array_equal(moved.mv(x), linear.mv(x))
+    np.testing.assert_array_equal(moved.rmv(y), linear.rmv(y))
+    np.testing.assert_array_equal(moved.dense(), linear.dense())
+
+
 def test_a_convolution_is_the_sum_that_its_definition_states() -> None:
     w, (height, width) = CONV.windows, CONV.image
     groups, m, c, _ = CONV.kernel.shape

@@ -266,6 +266,104 @@ def test_inconsistent_networks_are_malformed(data: bytes, words: str) -> None:
     assert words in refusal(data, MalformedNetwork)
 
 
+def folded(kind: str, *constants: AnyArray | None, opset: int = 13, **attributes: Any) -> bytes:
+    """y = x + kind(constants...)."""
+    names = [f"c{i}" if constant is not None else "" for i, constant in enumerate(constants)]
+    arrays = {f"c{i}": constant for i, constant in enumerate(constants) if constant is not None}
+    return constant_graph([node(kind, names, ["c"], **attributes)], arrays, opset)
+
+
+F = np.float32
+I = np.int64
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (folded("Div", np.array([1, 2], I), np.array([0, 2], I)), "divided by zero"),
+        (folded("Div", np.array([1], F), np.array([3], F)), "rounds"),
+        (folded("Mul", np.array([1e30], F), np.array([1e30], F)), "rounds"),
+        (folded("Mul", np.array([np.inf], F), np.array([1], F)), "NaN or infinite"),
+        (folded("Mul", np.array([2**40], I), np.array([2**40], I)), "range of int64"),
+        (folded("Add", np.zeros(1025, F), np.zeros((1025, 1), F)), "not folded"),
+        (folded("Cast", np.array([1.5e300]), to=TensorProto.FLOAT), "rounds it"),
+        (folded("Cast", np.array([2**40]), to=TensorProto.INT32), "range of int32"),
+        (folded("Cast", np.array([0.1]), to=TensorProto.FLOAT), "rounds it"),
+        (folded("Cast", np.array([np.nan], F), to=TensorProto.INT64), "out of the range"),
+        (folded("Cast", np.array([1], F), to=TensorProto.STRING), "not supported"),
+        (folded("ConstantOfShape", np.array([2**20, 2**20])), "elements"),
+        (folded("Range", np.array(0.0, F), np.array(3.0, F), np.array(1.0, F)), "single integers"),
+        (folded("MatMul", np.eye(2, dtype=F), np.eye(2, dtype=F)), "constants are folded for"),
+        (folded("Expand", np.zeros(1, F), np.array([2**20, 2**20])), "elements are supported"),
+    ],
+)  # fmt: skip
+def test_constant_arithmetic_without_one_meaning_is_refused(data: bytes, words: str) -> None:
+    assert words in refusal(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (folded("Add", np.zeros(2, F), np.zeros(3, F)), "do not fit together"),
+        (folded("Add", np.array([1, 2], F), np.array([1, 2], I)), "element types float32 and int64"),
+        (folded("Range", np.array(0), np.array(3), np.array(0)), "has no meaning"),
+        (folded("ConstantOfShape", np.array([-2])), "has no meaning"),
+        (folded("Concat", np.zeros((2, 2), F), np.zeros((3, 3), F), axis=0), "cannot be concatenated"),
+        (folded("Concat", None, np.zeros((3, 3), F), axis=0), "operand 0 is missing"),
+        (folded("Neg"), "operand 0 is missing"),
+        (folded("Shape"), "operand 0 is missing"),
+        (folded("Size"), "operand 0 is missing"),
+        (folded("Constant"), "exactly one value"),
+        (folded("Constant", value_string="text"), "attribute 'value_string' is not supported"),
+        (folded("Gather", np.zeros(2, F), np.array([5]), axis=0), "outside axis 0"),
+    ],
+)
+def test_malformed_constant_subgraphs_are_errors(data: bytes, words: str) -> None:
+    with pytest.raises(FarkasError) as caught:
+        load_onnx(data)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (single("MatMul", np.array(1.0, F)), "a scalar"),
+        (single("MatMul", None), "operand 1 is missing"),
+        (single("Gemm", weights((3,))), "Gemm multiplies two matrices"),
+        (single("LeakyRelu", alpha=1), "should be a finite number"),
+        (single("Flatten", axis=5), "axis 5 does not exist"),
+        (single("Reshape", np.array([0, 0, 0])), "copies a dimension"),
+        (single("Reshape", None), "the new shape is missing"),
+        (single("Unsqueeze", np.array([0, 0])), "repeat one"),
+        (single("Unsqueeze", None), "axes are missing"),
+        (single("Expand", np.array([0])), "has no meaning"),
+        (single("Expand", np.array([5, 5])), "cannot be expanded"),
+        (single("Slice", np.array([0]), np.array([1]), np.array([0]), np.array([0])), "do not fit together"),
+        (single("Slice", None), "starts or ends are missing"),
+        (single("Gather", np.array([0.5])), "should be integers"),
+        (single("Pad", np.array([1, 1])), "do not fit"),
+        (single("Pad", np.array([-1, -1, -1, -1])), "does not fit"),
+        (single("Clip", np.array([1.0, 2.0], F)), "should be one number"),
+        (single("Clip", np.array(np.nan, F)), "should be a number"),
+        (single("Conv", weights((2, 1, 3)), shape=(1, 1, 4), pads=[1]), "2 nonnegative integers"),
+        (single("Conv", weights((2, 1, 3)), shape=(1, 1, 4), strides=[0]), "positive integers"),
+        (single("Conv", weights((2, 1, 3)), shape=(1, 1, 4), auto_pad="ODD"), "'auto_pad' is 'ODD'"),
+        (single("Conv", weights((3, 1, 3)), shape=(1, 2, 4), group=2), "in 2 groups"),
+        (single("Conv", weights((2, 1, 3)), shape=(1, 1, 4), kernel_shape=[2]), "'kernel_shape' is (2,)"),
+        (single("ConvTranspose", weights((2, 1, 3)), shape=(1, 1, 4)), "does not fit"),
+        (single("ConvTranspose", weights((1, 1, 3)), shape=(1, 1, 4), output_padding=[1]), "below the stride"),
+        (single("ConvTranspose", weights((1, 1, 3)), shape=(1, 1, 1), pads=[2, 2]), "would have"),
+        (single("MaxPool", shape=(1, 1, 4)), "'kernel_shape' is missing"),
+        (single("GlobalAveragePool"), "(batch, channels, ...)"),
+    ],
+)
+def test_malformed_operands_and_attributes_are_named(data: bytes, words: str) -> None:
+    with pytest.raises(FarkasError) as caught:
+        load_onnx(data)
+    assert words in str(caught.value)
+    assert "the_" in str(caught.value), "the node is named"
+
+
 def test_shapes_that_do_not_fit_are_shape_errors() -> None:
     refusal(single("MatMul", weights((4, 3))), ShapeError)
 
