@@ -68,7 +68,8 @@ class Runner:
             row["witness"] = self._validate(number, instance, row)
         row.pop("assignment", None)
         if certificate.is_file():
-            row |= self._check(instance, row, certificate)
+            if row["verdict"] in DECIDED:
+                row |= self._check(instance, row, certificate)
             certificate.unlink()
         return Result(**row)
 

@@ -195,6 +195,15 @@ def test_an_invalid_witness_is_printed_first_and_is_exit_status_1(
     assert capsys.readouterr().out.startswith("!! ")
 
 
+def test_a_certificate_without_a_verdict_is_not_looked_at(
+    tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch, 'while [ "$1" != --certificate ]; do shift; done; echo x > "$2"; exit 4')
+    code, rows = bench(suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 20, "unsat")]), "--certify")
+    assert code == 0
+    assert (rows[0]["verdict"], rows[0]["check"], rows[0]["certificate_bytes"]) == ("error", "", "")
+
+
 def test_a_rejected_certificate_is_a_wrong_answer() -> None:
     good = Result("c", "n.onnx", "q.vnnlib", 5.0, "unsat", "unsat", check="accepted")
     bad = Result("c", "n.onnx", "q.vnnlib", 5.0, "unsat", "unsat", check="exit code 3: rejected: TREE")
