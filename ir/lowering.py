@@ -136,9 +136,11 @@ class Builder:
             magnitude = magnitude + abs(constant)
             count += 1
         bias, exact = _sum_exactly(biases, size)
+        # Every float64 addition loses at most 2^-53 of the magnitude; nested Adds lose it again and again.
+        losses = (len(values) + 2) * 2.0**-52
         if not exact:
-            relative = max(relative, 2.0**-50)
-        magnitude = magnitude * (1 + 2.0**-50)
+            relative = (relative + losses) * (1 + 2.0**-52)
+        magnitude = magnitude * (1 + losses)
         rounding = Rounding(count, relative, is_sum=True)
         return Value(self.append(Affine(tuple(terms), bias, rounding, magnitude), size), shape)
 

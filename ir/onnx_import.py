@@ -101,14 +101,14 @@ class _Import:
                 return
         if wire.kind not in IMPORTERS:
             node.refuse("it is supported for constant operands only, and one of these depends on the input")
-        for made in IMPORTERS[wire.kind](node):
-            try:
+        try:
+            for made in IMPORTERS[wire.kind](node):
                 shape = made.op.infer(*(self.shape(name) for name in made.inputs))
-            except ShapeError as error:
-                raise ShapeError(f"ONNX {node}: {error}") from error
-            node.check_size(shape)
-            self.define(made.name, Tensor(made.name, shape))
-            self.nodes.append(made)
+                node.check_size(shape)
+                self.define(made.name, Tensor(made.name, shape))
+                self.nodes.append(made)
+        except ShapeError as error:
+            raise ShapeError(f"ONNX {node}: {error}") from error
 
     def operand(self, wire: WireNode, name: str) -> Tensor | Constant | None:
         if not name:

@@ -223,7 +223,9 @@ def _extremum(node: OnnxNode) -> tuple[Node, ...]:
     choose = np.maximum if node.kind == "Max" else np.minimum
     for i, operand in enumerate(node.operands):
         if not isinstance(operand, Tensor):
-            constant = node.required(i) if constant is None else choose(constant, node.required(i))
+            other = node.required(i)
+            broadcast(other.shape, () if constant is None else constant.shape)
+            constant = other if constant is None else choose(constant, other)
     return node.gives(Max(constant) if node.kind == "Max" else Min(constant), *variables)
 
 

@@ -4,6 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farkas.ir.core import Affine, Program, Relu, run_exact
 from farkas.ir.errors import UnsupportedOperator
@@ -57,6 +59,19 @@ def test_magnitudes_of_biases_are_added_and_never_cancelled() -> None:
     node = output_of(product("p", bias=2.0**24), Node("y", Add(constant), ("p",)))
     np.testing.assert_array_equal(node.bias, np.zeros(4))
     assert (node.magnitude >= 2.0**25).all()
+
+
+@given(st.lists(st.floats(-(2.0**40), 2.0**40, width=32, allow_subnormal=False), min_size=2, max_size=40))
+def test_biases_of_a_long_chain_of_adds_lie_within_the_stated_radius(constants: list[float]) -> None:
+    nodes = [product("p0", bias=2.0**-60)]
+    for i, value in enumerate(constants):
+        nodes.append(Node(f"p{i + 1}", Add(np.full(4, value, dtype=np.float32)), (f"p{i}",)))
+    node = output_of(*nodes)
+    terms = [Fraction(v) for v in (2.0**-60, *constants)]
+    radius = Fraction(node.rounding.relative) * Fraction(float(node.magnitude[0]))
+    assert abs(Fraction(float(node.bias[0])) - sum(terms)) <= radius
+    assert Fraction(float(node.magnitude[0])) >= sum(abs(term) for term in terms)
+    assert node.rounding.count == 5 + len(constants)
 
 
 def test_an_add_merges_products_through_other_adds_and_counts_other_operands_once() -> None:

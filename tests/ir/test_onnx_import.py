@@ -354,6 +354,7 @@ def test_malformed_constant_subgraphs_are_errors(data: bytes, words: str) -> Non
         (single("ConvTranspose", weights((1, 1, 3)), shape=(1, 1, 4), output_padding=[1]), "below the stride"),
         (single("ConvTranspose", weights((1, 1, 3)), shape=(1, 1, 1), pads=[2, 2]), "would have"),
         (single("MaxPool", shape=(1, 1, 4)), "'kernel_shape' is missing"),
+        (single("Max", weights((2,)), weights((3,))), "cannot be broadcast"),
         (single("GlobalAveragePool"), "(batch, channels, ...)"),
     ],
 )
