@@ -24,7 +24,7 @@ from farkas.checker.property import read_property
 from farkas.checker.query import SEMANTICS, Query, build_query, query_hash
 from farkas.checker.steps import Program
 
-MAX_INPUT = 1 << 31
+MAX_INPUT = 1 << 29
 DEFAULT_SEMANTICS = "f32-any"
 
 

@@ -81,6 +81,8 @@ def _group(step: Step, sizes: Sequence[int], groups: Sequence[Group | None]) -> 
             return Group((Term(x.step, _diagonal(x, sizes, weights)),), (), 0 if exact else 1, False)
         case Copy(elements):
             sources = list(dict.fromkeys(s for s, _ in elements))
+            if len(sources) > MAX_TERMS:
+                raise MalformedInput("network", f"{len(sources)} values are concatenated, more than {MAX_TERMS}")
             terms = [Term(s, [((i,), (1.0,)) if t == s else ((), ()) for t, i in elements]) for s in sources]
             return Group(tuple(terms), (), 0, False)
         case Sum():

@@ -17,7 +17,7 @@ from farkas.checker.errors import MalformedInput
 from farkas.checker.steps import Copy, Product, Program, Rectify, Row, Scale, Source, Step, Sum, View
 
 Shape = tuple[int, ...]
-MAX_SIZE = 50_000_000
+MAX_SIZE = 5_000_000
 SMALLEST_NORMAL = 2.0**-126
 
 
@@ -45,11 +45,15 @@ class Builder:
     def fail(self, why: str) -> NoReturn:
         raise MalformedInput("network", f"{self.where}: {why}")
 
+    def sized(self, shape: Shape, *factors: int) -> Shape:
+        """shape, when a value of it (times further factors) is not too large to be written out element by element."""
+        if prod((*shape, *factors)) > MAX_SIZE:
+            self.fail(f"a value of shape {shape} is too large for this checker")
+        return shape
+
     def append(self, step: Step, shape: Shape) -> Tensor:
         """A new step whose value has this shape."""
-        size = prod(shape)
-        if size > MAX_SIZE:
-            self.fail(f"its value of shape {shape} is too large")
+        size = prod(self.sized(shape))
         self.steps.append(step)
         self.sizes.append(size)
         number = len(self.steps) - 1
@@ -133,7 +137,7 @@ def _broadcast(b: Builder, *shapes: Shape) -> Shape:
     result = tuple(max(dims) if 0 not in dims else 0 for dims in zip(*padded, strict=True))
     if any(d not in (1, r) for s in padded for d, r in zip(s, result, strict=True)):
         b.fail(f"shapes {shapes} do not broadcast")
-    return result
+    return b.sized(result)
 
 
 def _spread(x: Tensor, shape: Shape) -> Sequence[Any]:
@@ -215,6 +219,7 @@ def _gemm(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any], _
     if len(x.shape) != 2 or len(weights.shape) != 2 or x.shape[1] != weights.shape[1 if transposed else 0]:
         b.fail(f"shapes {x.shape} and {weights.shape} do not fit")
     (m, k), n = x.shape, weights.shape[0 if transposed else 1]
+    b.sized((m, n))
     columns = _columns(weights.elements, k, n, transposed)
     rows: list[Row] = [(range(i * k, (i + 1) * k), column) for i in range(m) for column in columns]
     return [b.append(Product(b.view(x, distinct=True), rows, _bias(b, inputs, (m, n)), k), (m, n))]
@@ -236,16 +241,16 @@ def _matmul(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any],
     if flipped:
         m, k = w.shape if len(w.shape) == 2 else (1, w.shape[0])
         *batch, inner, n = x.shape if len(x.shape) > 1 else (*x.shape, 1)
+        shape = b.sized((*batch, *w.shape[:-1], *((n,) if len(x.shape) > 1 else ())))
         vectors = [w.elements[j * k : (j + 1) * k] for j in range(m)]
         blocks = [range(p * k * n, (p + 1) * k * n) for p in range(prod(batch))]
         rows: list[Row] = [(block[i::n], v) for block in blocks for v in vectors for i in range(n)]
-        shape = (*batch, *w.shape[:-1], *((n,) if len(x.shape) > 1 else ()))
     else:
         k, n = w.shape if len(w.shape) == 2 else (w.shape[0], 1)
         *batch, inner = x.shape
+        shape = b.sized((*batch, *w.shape[1:]))
         vectors = _columns(w.elements, k, n, False)
         rows = [(range(p * k, (p + 1) * k), v) for p in range(prod(batch)) for v in vectors]
-        shape = (*batch, *w.shape[1:])
     if inner != k:
         b.fail(f"shapes {left.shape} and {right.shape} do not fit")
     return [b.append(Product(b.view(x, distinct=True), rows, None, k), shape)]
@@ -270,12 +275,15 @@ def _conv(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any], _
     filters, depth = w.shape[:2]
     if channels != depth * groups or filters % groups or not depth:
         b.fail(f"{channels} channels do not fit {filters} filters of depth {depth} in {groups} groups")
-    axes = [_taps(size, kernel[i], strides[i], dilations[i], pads[i], pads[i + rank]) for i, size in enumerate(space)]
-    shape = (batch, filters, *map(len, axes))
-    if not all(shape):
-        b.fail(f"its output would have shape {shape}")
-    windows = [_window(tuple(space), kernel, taps) for taps in product(*axes)]
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    counts = [(n + pads[i] + pads[i + rank] - reach[i]) // strides[i] + 1 for i, n in enumerate(space)]
+    if min(counts) < 1:
+        b.fail(f"its output would have shape {(batch, filters, *counts)}")
     area, volume = prod(space), prod(kernel)
+    shape = b.sized((batch, filters, *counts))
+    b.sized((batch, channels, *counts), volume)
+    axes = [_taps(counts[i], n, kernel[i], strides[i], dilations[i], pads[i]) for i, n in enumerate(space)]
+    windows = [_window(tuple(space), kernel, taps) for taps in product(*axes)]
     rows: list[Row] = []
     for first in range(0, batch * channels, depth):
         inside = [[(first + c) * area + p for c in range(depth) for p in positions] for positions, _ in windows]
@@ -289,10 +297,9 @@ def _conv(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any], _
     return [b.append(Product(b.view(x, distinct=True), rows, bias, depth * volume), shape)]
 
 
-def _taps(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> list[list[tuple[int, int]]]:
+def _taps(count: int, size: int, kernel: int, stride: int, dilation: int, before: int) -> list[list[tuple[int, int]]]:
     """Per output position of one axis the (tap, input position) pairs inside the input."""
-    outputs = (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
-    starts = [o * stride - before for o in range(max(outputs, 0))]
+    starts = [o * stride - before for o in range(count)]
     return [[(t, s + t * dilation) for t in range(kernel) if 0 <= s + t * dilation < size] for s in starts]
 
 
@@ -465,6 +472,7 @@ def _gather(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any],
     x, _index = _operands(b, inputs, 2)
     index = _constant(b, inputs, 1, int)
     axis = _axis(b, attributes.pop("axis", 0), len(x.shape))
+    b.sized((*x.shape[:axis], len(index.elements), *x.shape[axis + 1 :]))
     return [_select(x, axis, [_axis(b, i, x.shape[axis]) for i in index.elements], index.shape)]
 
 

@@ -208,12 +208,11 @@ class _Reader:
         if head == "-" and len(terms) == 1:
             return self._add({}, total, Fraction(-1))
         for term in terms[1:]:
-            total = self._add(total, term, Fraction(1 if head == "+" else -1))
+            self._add(total, term, Fraction(1 if head == "+" else -1))
         return total
 
-    def _add(self, left: Linear, right: Linear, factor: Fraction) -> Linear:
-        """left + factor * right."""
-        total = dict(left)
+    def _add(self, total: Linear, right: Linear, factor: Fraction) -> Linear:
+        """total += factor * right; every form has one owner."""
         for key, coefficient in right.items():
             value = total.pop(key, Fraction(0)) + factor * coefficient
             if value:

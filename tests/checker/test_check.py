@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from farkas.checker import check as check_module
 from farkas.checker import container, integer, kernel, query, tree
 from farkas.checker.check import Accepted, check, main
 from farkas.checker.errors import CertificateRejected, MalformedInput
@@ -110,6 +111,13 @@ def test_gzip_files_are_the_same_files() -> None:
         check(certificate, zipped[0] + b"x", c.prop, semantics="real")
     with pytest.raises(MalformedInput, match="cut off"):
         check(certificate, zipped[0][:-9], c.prop, semantics="real")
+
+
+def test_a_gzip_bomb_is_refused_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "MAX_INPUT", 1 << 20)
+    bomb = gzip.compress(bytes(1 << 22))
+    with pytest.raises(MalformedInput, match="too large"):
+        check_module.decompressed(bomb, "network")
 
 
 def test_the_expected_semantics_and_verdict_are_enforced() -> None:

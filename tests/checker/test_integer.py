@@ -5,8 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from onnx import helper
 
+from farkas.checker.errors import MalformedInput
 from farkas.checker.integer import integer_network
 from farkas.checker.network import read_network
 from farkas.checker.query import Affine, Input, Network, P, Relu
@@ -199,3 +201,17 @@ def test_floors_are_below_by_less_than_one_unit() -> None:
     for row, floored in zip(weights.tolist(), node.operands[0][0].weights, strict=True):
         for w, wf in zip(row, floored, strict=True):
             assert 0 <= Fraction(w) * ONE - wf < 1
+
+
+def test_terms_that_double_without_end_are_refused() -> None:
+    nodes = [helper.make_node("Add", [X if i == 0 else f"v{i}"] * 2, [f"v{i + 1}"]) for i in range(40)]
+    nodes.append(helper.make_node("Identity", ["v40"], ["y"]))
+    with pytest.raises(MalformedInput, match="more than 64"):
+        network(nodes, {})
+
+
+def test_a_concatenation_of_too_many_values_is_refused() -> None:
+    nodes = [helper.make_node("Relu", [X], [f"r{i}"]) for i in range(100)]
+    nodes.append(helper.make_node("Concat", [f"r{i}" for i in range(100)], ["y"], axis=1))
+    with pytest.raises(MalformedInput, match="more than 64"):
+        network(nodes, {})

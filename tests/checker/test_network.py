@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 from onnx.reference import ReferenceEvaluator
 
 from farkas.checker.errors import MalformedInput
@@ -36,7 +37,7 @@ def agree(data: bytes, shape: Sequence[int]) -> None:
     x = integers(*shape)
     (expected,) = ReferenceEvaluator(onnx.load_from_string(data)).run(None, {"x": x})
     ours = execute(read_network(data), [Fraction(float(v)) for v in x.ravel()], EXECUTORS["exact"])
-    assert ours == [Fraction(float(v)) for v in expected.ravel()]
+    assert ours == [Fraction(float(v)) for v in np.asarray(expected).ravel()]
 
 
 def node(op: str, inputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
@@ -173,7 +174,7 @@ def with_tensor(change: Any) -> bytes:
 
 
 def external(tensor: onnx.TensorProto) -> None:
-    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    set_external_data(tensor, "weights.bin")
 
 
 def set_value(value: float) -> Any:
@@ -230,6 +231,25 @@ def test_every_truncation_of_a_network_is_refused_or_lacks_nothing_that_matters(
             assert read_network(data[:length]) == whole
         except MalformedInput:
             continue
+
+
+HUGE = [
+    model([node("Conv", ["x", "w"], pads=[2**40, 2**40])], {"w": integers(1, 1, 1)}, (1, 1, 3)),
+    model([node("Conv", ["x", "w"], pads=[3000, 0, 3000, 0])], {"w": integers(1, 1, 1, 1)}, (1, 1, 1, 5000)),
+    model([node("Add", ["x", "w"])], {"w": integers(3000, 1)}, (1, 3000)),
+    model([node("Mul", ["x", "w"])], {"w": integers(3000, 1)}, (1, 3000)),
+    model([node("MatMul", ["x", "w"])], {"w": integers(1, 3000)}, (3000, 1)),
+    model([node("MatMul", ["w", "x"])], {"w": integers(3000, 1)}, (1, 3000)),
+    model([node("Gemm", ["x", "w"])], {"w": integers(1, 3000)}, (3000, 1)),
+    model([node("Gather", ["x", "i"], axis=1)], {"i": np.zeros(3000, np.int64)}, (3000, 1)),
+    model([node("Relu", ["x"])], {}, (2**31, 2**31)),
+]
+
+
+@pytest.mark.parametrize("data", HUGE)
+def test_small_files_that_mean_huge_values_are_refused_at_once(data: bytes) -> None:
+    with pytest.raises(MalformedInput, match="too large"):
+        read_network(data)
 
 
 @pytest.mark.parametrize(

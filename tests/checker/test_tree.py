@@ -166,7 +166,7 @@ class Nothing:
         self.wave = wave
         self.alive = self.most = self.derived = 0
 
-    def prepare(self, *_: Any) -> Any:
+    def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> Any:
         return self
 
     def start(self, count: int) -> Any:
