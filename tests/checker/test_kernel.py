@@ -101,6 +101,94 @@ def test_the_upper_line_by_hand() -> None:
     assert lower_bound(prover, point, [(0, -1)], 0) == -3 - Fraction(1, 2**24)
 
 
+#   x -> z = x + b (unit weight) -> [relu] -> y = w a, with w one or minus one unit of 2^-P = 2^-F: results below 2^-K
+LSB = Fraction(1, 2**K)
+
+
+def chain(bias: int, weight: int, *, relu: bool = False, count: int = 0) -> Network:
+    nodes: list[Input | Affine | Relu] = [Input(1), affine(full([[UNIT]]), [bias], 0, count)]
+    if relu:
+        nodes.append(Relu(1))
+    nodes.append(affine(full([[weight]]), [0], len(nodes) - 1))
+    return Network(tuple(nodes), (1,) * len(nodes), len(nodes) - 1)
+
+
+def units(low: int, high: int) -> Box:
+    """A box in units of 2^-P."""
+    return Box((low << H - P,), (high << H - P,))
+
+
+def test_products_with_a_bias_are_rounded_down_by_hand() -> None:
+    # y = 2^-24 * 3 * 2^-24 = 3 * 2^-48, between 0 and 2^-40
+    prover, point = derive(chain(3, 1), units(0, 0))
+    assert lower_bound(prover, point, [(0, 1)], 0) == 0
+    assert lower_bound(prover, point, [(0, -1)], 0) == -LSB
+
+
+def test_intervals_are_rounded_outward_by_hand() -> None:
+    # y = 2^-24 * x with x = 1, 2 units: 2^-48 to 2^-47
+    _, point = derive(chain(0, 1), units(1, 2))
+    assert (point.lower[2], point.upper[2]) == ([0], [1])
+    _, point = derive(chain(0, -1), units(1, 2))
+    assert (point.lower[2], point.upper[2]) == ([-1], [0])
+    # the input box at 2^-H inside one unit of 2^-P
+    _, point = derive(chain(0, 1), Box((1,), (2,)))
+    assert (point.lower[0], point.upper[0]) == ([0], [1])
+
+
+def test_errors_are_weighted_and_rounded_up_by_hand() -> None:
+    # Node 1: M = 0, M' = 1, k = 2 + 2: E = ceil(4 * 2^16 / (2^24 - 4)) + 1 = 2 at 2^-40.  Its coefficient at 2^-32 is
+    # 2^8: (2^8 >> 16) + 1 = 1 at 2^-16, so the loss is 2 * 2^-56, rounded up to 2^-40.
+    prover, point = derive(chain(0, 1, count=2), units(0, 0), rounded=True)
+    assert point.errors[1] == [2]
+    assert (point.lower[1], point.upper[1]) == ([-1], [1])
+    # z may be below 0 by one unit now, and its coefficient was floored: another 2^-48, rounded up to 2^-40.
+    assert lower_bound(prover, point, [(0, 1)], 0) == -2 * LSB
+    # M = 5 units * 1: M' = 5 * 2^24 / 2^24 + 1 = 6, E = ceil(6 * 4 * 2^16 / (2^24 - 4)) + 1 = 1 + 1
+    # with x = 2^20 units: M' = 2^20 + 1, E = ceil((2^20 + 1) * 2^18 / (2^24 - 4)) + 1 = 16384 + 1 + 1
+    _, point = derive(chain(0, 1, count=2), units(2**20, 2**20), rounded=True)
+    assert point.errors[1] == [16386]
+    assert (point.lower[1], point.upper[1]) == ([2**20 - 1], [2**20 + 1])
+
+
+def test_every_floor_below_a_relu_is_paid_by_hand() -> None:
+    # z in [-1, 1] units, s = 128, t = ceil(max(128, 128) / 256) = 1.  y = -2^-24 a:
+    #   a <= z / 2 + 1 unit: intercept -2^-24 * 2^-24, rounded down to -2^-40
+    #   at z the coefficient is -128 * 2^-32 = -2^-25, floored to -2^-24 for x, at a cost of 2^-24 * 2^-24, up to 2^-40
+    #   x <= 1 unit: -2^-48, rounded down to -2^-40
+    prover, point = derive(chain(0, -1, relu=True), units(-1, 1))
+    assert lower_bound(prover, point, [(0, 1)], 0) == -3 * LSB
+    # y = 2^-24 a >= 0 with lower slope 0: no coefficient is left, but the two layers charge what a floor may have cost:
+    # at node 1, for x >= -1 unit; at node 3, whose source is a ReLU, nothing
+    prover, point = derive(chain(0, 1, relu=True), units(-1, 1))
+    assert lower_bound(prover, point, [(0, 1)], 1) == -LSB
+
+
+def test_a_relu_of_a_relu_floors_its_coefficient_by_hand() -> None:
+    # a' = relu(relu(z)) with z in [-1, 3] units at slope 192/256 below ("parallel"): the second relu is stable
+    nodes = (Input(1), affine(full([[UNIT]]), [0], 0), Relu(1), Relu(2), affine(full([[UNIT]]), [0], 3))
+    prover, point = derive(Network(nodes, (1,) * 5, 4), units(-1, 3))
+    # coefficient 192 * 2^-32 * 2^24 floored to 2^-24 at the input; x >= -1 unit:
+    # -192 * 2^16 * 2^8 * 2^-64 = -0.75 * 2^-24; and 2^-24 * 1 unit for the floor
+    assert lower_bound(prover, point, [(0, 1)], 2) == Fraction(-3, 4) / 2**24 - LSB
+
+
+def test_inexact_weights_and_biases_widen_by_hand() -> None:
+    # w in [1, 2] units, b in [3, 4] units, x in [-1, 2] (whole numbers): w x + b in [-2 + 3, 4 + 4] units
+    matrix = full([[1]], exact=False)
+    network = Network((Input(1), Affine(((matrix, 0),), (3,), False, (4,), 2)), (1, 1), 1)
+    prover, point = derive(network, box([-1], [2]))
+    assert (point.lower[1], point.upper[1]) == ([1], [8])
+    # Row: b >= 3 units; coefficient 1 unit; x >= -1; loss 2 + (2^32 >> 32) = 3 units of 2^-F for x >= -1: 3 - 1 - 3.
+    assert lower_bound(prover, point, [(0, 1)], 0) == Fraction(-1, UNIT)
+    # Negated: -b >= -4 units; coefficient -1 - 1 units; x <= 2; the same loss: -4 - 4 - 3.
+    assert lower_bound(prover, point, [(0, -1)], 0) == Fraction(-11, UNIT)
+    # M = (1 + 1) * 2 whole numbers + 4 units
+    _, rounded = derive(network, box([-1], [2]), rounded=True)
+    magnitude = 4 * 1 + 4 + 1
+    assert rounded.errors[1] == [-(-magnitude * 4 * 2**16 // (2**24 - 4)) + 1]
+
+
 def test_slopes_are_exact_where_the_phase_is_known() -> None:
     assert relu_slopes(-5, 0, 0) == (0, 0, 0)
     assert relu_slopes(-5, -1, 3) == (0, 0, 0)
