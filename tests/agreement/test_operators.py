@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farkas.ir.algebra import Array, Rational, exact
@@ -91,6 +91,7 @@ def test_binary32_runs_lie_within_the_proven_error(kind: type[Op], order: str, d
 
 
 @pytest.mark.parametrize("kind", OPS, ids=lambda kind: kind.__name__)
+@settings(max_examples=10)  # what is asked depends on the kind of operator alone, nearly
 @given(data=st.data())
 def test_operators_without_rounding_have_radius_zero(kind: type[Op], data: st.DataObject) -> None:
     """Where denote rounds nothing in float32 arithmetic, lowering says so, and the other way round."""
