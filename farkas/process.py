@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+LONGEST_START_S = 5.0
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -25,15 +26,16 @@ def started() -> float:
     """When this process started, on the clock of time.monotonic.
 
     From the kernel's record where there is one (Linux, to a hundredth of a second); elsewhere the CPU time used so far
-    stands for the age.
+    stands for the age.  The record is that of the fork: a shell that waited before it became this process by `exec` has
+    made it older than it is, so an age beyond all plausible start-up counts for nothing.
     """
-    age = time.process_time()
+    age = min(time.process_time(), LONGEST_START_S)
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         recorded = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, ValueError, IndexError):
         recorded = age  # not Linux
-    return time.monotonic() - max(age, recorded)
+    return time.monotonic() - (max(age, recorded) if recorded <= LONGEST_START_S else age)
 
 
 def use_threads(count: int) -> None:

@@ -110,6 +110,15 @@ def test_an_argument_that_means_nothing_is_refused(tiny: Files, options: dict[st
         fk.verify(fk.load(tiny.network), tiny.unsat, **options)  # type: ignore[arg-type]
 
 
+def test_a_device_that_is_not_there_is_refused(tiny: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise RuntimeError("no CUDA device is visible")
+
+    monkeypatch.setattr("farkas.runtime_cuda.backend.cupy_backend", missing)
+    with pytest.raises(FarkasError, match="device 'cupy': no CUDA device is visible"):
+        fk.verify(fk.load(tiny.network), tiny.unsat, device="cupy")
+
+
 def test_a_certificate_needs_the_bytes_of_the_property(tiny: Files, tmp_path: Path) -> None:
     with pytest.raises(FarkasError, match="pass its path or its bytes"):
         fk.verify(fk.load(tiny.network), read_property(UNSAT), certificate=tmp_path / "proof.nnc")

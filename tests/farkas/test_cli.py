@@ -263,6 +263,19 @@ def test_an_interrupt_is_exit_code_130(tiny: Files, capsys: Capture, monkeypatch
     assert (printed.out, printed.err) == ("", "farkas: interrupted\n")
 
 
+def test_an_interrupt_from_outside_ends_the_process_without_a_verdict(tmp_path: Path) -> None:
+    network, query = hard(tmp_path)
+    command = [sys.executable, "-m", "farkas", "verify", network, query, "--timeout", "30"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert running.stderr is not None
+    first = running.stderr.readline()  # of progress: the search is under way
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert "boxes/s" in first
+    assert (running.returncode, out) == (130, "")
+    assert err.endswith("farkas: interrupted\n")
+
+
 # Start-up and the frame
 
 

@@ -2,13 +2,16 @@
 
 import io
 import re
+import subprocess
+import sys
 import time
 
 import pytest
 
 from farkas import progress
 from farkas.engine.bab import Progress
-from farkas.process import OutOfTime, alarm, started
+from farkas.process import OutOfTime, alarm
+from tests.farkas.queries import ROOT
 
 
 class Terminal(io.StringIO):
@@ -67,7 +70,15 @@ def test_an_alarm_interrupts_a_loop_and_is_taken_down_afterwards() -> None:
         pass
 
 
-def test_a_process_knows_its_age() -> None:
-    age = time.monotonic() - started()
-    assert age >= time.process_time() * 0.5
-    assert age < 24 * 3600
+def test_a_young_process_knows_its_age() -> None:
+    code = "import time; time.sleep(0.5); from farkas.process import started; print(time.monotonic() - started())"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
+    assert 0.45 <= float(done.stdout) < 5
+
+
+def test_a_shell_that_waited_before_exec_does_not_count() -> None:
+    code = "import time; from farkas.process import started; print(time.monotonic() - started())"
+    command = ["bash", "-c", f"sleep 5.5; exec {sys.executable} -c '{code}'"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
+    assert 0 <= float(done.stdout) < 4
