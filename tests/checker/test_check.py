@@ -15,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from farkas.checker import check as check_module
 from farkas.checker import container, integer, kernel, query, tree
 from farkas.checker.check import Accepted, check, main
 from farkas.checker.errors import CertificateRejected, MalformedInput
+from farkas.checker.network import read_network
+from farkas.checker.replay import EXECUTORS, execute
 from tests.checker.nets import (
     Claim,
     Layer,
@@ -31,6 +34,7 @@ from tests.checker.nets import (
     header_of,
     kinds_json,
     leb128,
+    model,
     prove,
     run_exactly,
     single_atom_kinds,
@@ -171,6 +175,37 @@ def test_input_atoms_take_part_in_combinations() -> None:
     certificate, closed = prove(c, kinds=kinds, depth=0)
     assert closed
     assert accepts(certificate, c)
+
+
+@pytest.mark.parametrize("semantics", ["real", "f32-any"])
+def test_a_convolutional_network_is_proved_and_its_proof_is_true(semantics: str) -> None:
+    rng = np.random.default_rng(4)
+    constants = {
+        "k": (rng.integers(-8, 9, (3, 2, 2, 2)) / 16).astype(np.float32),
+        "b": (rng.integers(-8, 9, 3) / 16).astype(np.float32),
+        "w": rng.standard_normal((1, 27)).astype(np.float32) / 8,
+        "c": np.zeros(1, np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "k", "b"], ["z"], pads=[1, 0, 0, 1], strides=[1, 1]),
+        helper.make_node("Relu", ["z"], ["a"]),
+        helper.make_node("Flatten", ["a"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "c"], ["y"], transB=1),
+    ]
+    network = model(nodes, constants, (1, 2, 3, 3))
+    low, high = [Q(-1, 8)] * 18, [Q(1, 8)] * 18
+    steps = read_network(network)
+    seen = [execute(steps, [Q(int(v), 8) for v in rng.integers(-1, 2, 18)], EXECUTORS["exact"])[0] for _ in range(300)]
+    proved = []
+    for tenths in range(-20, 21):
+        c = Claim(network, vnnlib(low, high, 1, f"(<= Y_0 {decimal(Q(tenths, 10))})"), semantics)
+        certificate, closed = prove(c, depth=0)
+        assert accepts(certificate, c) == closed
+        if closed:
+            proved.append(Q(tenths, 10))
+    assert proved
+    assert max(proved) < min(seen)
+    assert min(seen) - max(proved) < 1  # and the bound is worth something
 
 
 def test_every_disjunct_must_close_in_every_case() -> None:
