@@ -63,9 +63,14 @@ class Block:
 
     def take(self, index: Any) -> Block:
         return Block(
-            self.x_lower[index], self.x_upper[index], self.lower[index], self.upper[index],
-            self.case[index], self.node[index], self.score[index],
-        )  # fmt: skip
+            self.x_lower[index],
+            self.x_upper[index],
+            self.lower[index],
+            self.upper[index],
+            self.case[index],
+            self.node[index],
+            self.score[index],
+        )
 
 
 def _join(blocks: list[Block]) -> Block:
@@ -116,9 +121,14 @@ class Search:
         unknown = np.full((count, self.net.width), np.inf)
         index = np.arange(count)
         root = Block(
-            self.family.lower, self.family.upper, -unknown, unknown, index, np.zeros(count, dtype=np.int64),
+            self.family.lower,
+            self.family.upper,
+            -unknown,
+            unknown,
+            index,
+            np.zeros(count, dtype=np.int64),
             np.full(count, -np.inf),
-        )  # fmt: skip
+        )
         self.push(root.take(index[::-1]))
 
     def push(self, block: Block) -> None:
@@ -169,9 +179,12 @@ class Search:
         asarray = net.backend.asarray
         worker = Propagator(net, INTERMEDIATE, budget.check)
         refined = worker.refine(
-            asarray(block.x_lower), asarray(block.x_upper), asarray(block.lower[:, net.kept]),
-            asarray(block.upper[:, net.kept]), influence=True,
-        )  # fmt: skip
+            asarray(block.x_lower),
+            asarray(block.x_upper),
+            asarray(block.lower[:, net.kept]),
+            asarray(block.upper[:, net.kept]),
+            influence=True,
+        )
         x_rows = None if self.family.x_rows is None else asarray(self.family.x_rows)
         rows = worker.bound(refined.boxes, asarray(self.family.y_rows), x_rows, RULES)
         verdict = _Verdicts(self, worker, refined, rows, asarray(self.family.thresholds[block.case]))
@@ -182,7 +195,7 @@ class Search:
         return candidates
 
     def _packed(self, block: Block) -> Prepared:
-        alive = (block.upper > 0).any(axis=0)
+        alive = ~(block.upper <= 0).all(axis=0)
         if not self.net.packable or alive.mean() > PACK_BELOW:
             return self.net
         return self.net.pack(alive)
@@ -206,9 +219,9 @@ class Search:
         slack = self.slack(points, block.case[still])
         worst = int(np.argmax(slack))
         self.progress.closest = min(self.progress.closest, -float(slack[worst]))
-        return [Candidate(int(block.case[still[i]]), points[i], float(slack[i])) for i in np.flatnonzero(slack >= 0)[:8]] or [
-            Candidate(int(block.case[still[worst]]), points[worst], float(slack[worst]))
-        ]
+        return [
+            Candidate(int(block.case[still[i]]), points[i], float(slack[i])) for i in np.flatnonzero(slack >= 0)[:8]
+        ] or [Candidate(int(block.case[still[worst]]), points[worst], float(slack[worst]))]
 
     def slack(self, points: Matrix, case: Any) -> npt.NDArray[np.float64]:
         """(B,): by how much the best disjunct of each point's case holds, in float64; >= 0 suggests a witness."""
@@ -221,16 +234,15 @@ class Search:
             best = np.maximum(best, free[:, rows].min(axis=1) if rows else np.inf)
         return best
 
-    def _split(
-        self, block: Block, net: Prepared, refined: Refined, rows: Rows, verdict: _Verdicts, still: Any
-    ) -> None:
+    def _split(self, block: Block, net: Prepared, refined: Refined, rows: Rows, verdict: _Verdicts, still: Any) -> None:
         if not len(still):
             return
         to_numpy = net.backend.to_numpy
         score = to_numpy(sensitivity(net, refined, rows, net.backend.asarray(verdict.open_weights())))[still]
         x_lower, x_upper = block.x_lower[still], block.x_upper[still]
         first, second = bisect(x_lower, x_upper, self.binary32)
-        splittable = (first >= x_lower) & (second <= x_upper) & ((first < x_upper) | (second > x_lower))
+        # Both halves lie in the box and are smaller than it; otherwise bisection would go on for ever.
+        splittable = (first >= x_lower) & (second <= x_upper) & (first < x_upper) & (second > x_lower)
         width = x_upper - x_lower
         # Where the sensitivity is 0 everywhere (all rows constant in the free inputs), the widest input serves.
         score = np.where(splittable, score + 1e-30 * width, -1.0)
@@ -242,9 +254,14 @@ class Search:
         if not len(keep):
             return
         lower, upper = np.array(block.lower[still[keep]]), np.array(block.upper[still[keep]])
-        lower[:, net.kept], upper[:, net.kept] = to_numpy(refined.lower)[still[keep]], to_numpy(refined.upper)[still[keep]]
+        lower[:, net.kept], upper[:, net.kept] = (
+            to_numpy(refined.lower)[still[keep]],
+            to_numpy(refined.upper)[still[keep]],
+        )
         margins = verdict.worst[still[keep]]
-        self.push(self._children(block.take(still[keep]), lower, upper, dimension[keep], first[keep], second[keep], margins))
+        self.push(
+            self._children(block.take(still[keep]), lower, upper, dimension[keep], first[keep], second[keep], margins)
+        )
 
     def _children(
         self, parent: Block, lower: Matrix, upper: Matrix, dimension: Any, first: Matrix, second: Matrix, margins: Any
@@ -271,17 +288,23 @@ class _Verdicts:
         self._family = search.family
         self._disjuncts = search.family.disjuncts
         excess = to_numpy(rows.value) - to_numpy(thresholds)[:, None]  # (B, rules, R)
+        constant = search.family.constant
+        excess[:, :, constant] = -to_numpy(thresholds)[:, None, constant]
+        excess = np.where(np.isfinite(excess), excess, -np.inf)  # what is no number refutes nothing
         self._rule = excess.argmax(axis=1)
         self._excess = excess.max(axis=1)
         count = excess.shape[0]
         self._empty = to_numpy(refined.empty)
         self._pairs: dict[tuple[int, int], Closing] = {}
+        margin = np.where(constant, 0.0, search.margin)
+        # A bound equal to the threshold refutes a strict atom.
+        self._refuting = np.where(search.family.strict, self._excess >= margin, self._excess > margin)
         refuted = np.zeros((count, len(self._disjuncts)), dtype=bool)
         best = np.full((count, len(self._disjuncts)), -np.inf)
         for d, members in enumerate(self._disjuncts):
             if members:
                 best[:, d] = self._excess[:, members].max(axis=1)
-                refuted[:, d] = best[:, d] > search.margin
+                refuted[:, d] = self._refuting[:, members].any(axis=1)
         refuted[self._empty] = True
         for d, members in enumerate(self._disjuncts):
             open_boxes = np.flatnonzero(~refuted[:, d])
@@ -297,11 +320,13 @@ class _Verdicts:
             if members:
                 picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
                 self.open_row = np.where(worst == d, picked, self.open_row)
-        self.open_rule = self._rule[np.arange(count), self.open_row] if excess.shape[2] else np.zeros(count, dtype=np.int64)
+        self.open_rule = (
+            self._rule[np.arange(count), self.open_row] if excess.shape[2] else np.zeros(count, dtype=np.int64)
+        )
 
     def open_weights(self) -> Matrix:
         """(B, R): 1 for the best row of every open disjunct."""
-        weights = np.zeros_like(self._excess)
+        weights: Matrix = np.zeros(self._excess.shape)
         for d, members in enumerate(self._disjuncts):
             if members:
                 picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
@@ -316,7 +341,7 @@ class _Verdicts:
             closing = self._pairs.get((b, d))
             if closing is None:
                 if members:
-                    position = int(self._excess[b, members].argmax())
+                    position = int(np.where(self._refuting[b], self._excess[b], -np.inf)[list(members)].argmax())
                     closing = Closing(int(self._rule[b, members[position]]), ((position, 1),))
                     closing = Closing(RULES[closing.rule], closing.atoms)
                 else:
@@ -325,14 +350,25 @@ class _Verdicts:
         return tuple(closings)
 
     def _combine(
-        self, search: Search, worker: Propagator, refined: Refined, rows: Rows, thresholds: Any, d: int, open_boxes: Any,
-        refuted: Any, best: Any,
-    ) -> None:  # fmt: skip
+        self,
+        search: Search,
+        worker: Propagator,
+        refined: Refined,
+        rows: Rows,
+        thresholds: Any,
+        d: int,
+        open_boxes: Any,
+        refuted: Any,
+        best: Any,
+    ) -> None:
         to_numpy, members = search.net.backend.to_numpy, self._disjuncts[d]
         coef = to_numpy(rows.inputs)[open_boxes][:, :, list(members)]
-        const = to_numpy(rows.const)[open_boxes][:, :, list(members)] - to_numpy(thresholds)[open_boxes][:, None, list(members)]
+        const = (
+            to_numpy(rows.const)[open_boxes][:, :, list(members)]
+            - to_numpy(thresholds)[open_boxes][:, None, list(members)]
+        )
         x_lower, x_upper = to_numpy(refined.boxes.x_lower)[open_boxes], to_numpy(refined.boxes.x_upper)[open_boxes]
-        value, rule, pair, ratio = _best_pair(coef, const, x_lower, x_upper)
+        value, _, pair, ratio = _best_pair(coef, const, x_lower, x_upper)
         hopeful = np.flatnonzero(value > search.margin)
         if not len(hopeful):
             return
@@ -347,10 +383,13 @@ class _Verdicts:
             x_rows = x_rows[first] * k[:, None] + x_rows[second] * (RATIOS - k)[:, None]
         bounds = to_numpy(thresholds)[boxes]
         limit = bounds[np.arange(len(boxes)), first] * k + bounds[np.arange(len(boxes)), second] * (RATIOS - k)
-        limit = limit + abs(limit) * 2.0**-50
+        size = abs(bounds[np.arange(len(boxes)), first]) * k + abs(bounds[np.arange(len(boxes)), second]) * (RATIOS - k)
+        limit = limit + size * 2.0**-50
         asarray = search.net.backend.asarray
         part = _select(refined.boxes, asarray(boxes))
-        again = worker.bound(part, asarray(y_rows[:, None]), None if x_rows is None else asarray(x_rows[:, None]), RULES)
+        again = worker.bound(
+            part, asarray(y_rows[:, None]), None if x_rows is None else asarray(x_rows[:, None]), RULES
+        )
         excess = to_numpy(again.value)[:, :, 0] - limit[:, None]
         chosen = excess.argmax(axis=1)
         for i in np.flatnonzero(excess.max(axis=1) > search.margin * RATIOS):
@@ -365,7 +404,7 @@ def _best_pair(coef: Matrix, const: Matrix, x_lower: Matrix, x_upper: Matrix) ->
 
     coef (B, rules, M, n0), const (B, rules, M); returns value, rule, pair number, weight of the first of the pair.
     """
-    count, rules, rows, _ = coef.shape
+    count, _, rows, _ = coef.shape
     best = np.full(count, -np.inf)
     rule, pair, ratio = (np.zeros(count, dtype=np.int64) for _ in range(3))
     for number, (i, j) in enumerate(combinations(range(rows), 2)):
@@ -390,6 +429,12 @@ def _select(boxes: Any, index: Any) -> Any:
         return None if values is None else values[index]
 
     return Boxes(
-        boxes.x_lower[index], boxes.x_upper[index], [pick(v) for v in boxes.lower], [pick(v) for v in boxes.upper],
-        [pick(v) for v in boxes.magnitude], {v: e[index] for v, e in boxes.error.items()}, {}, boxes.empty[index],
-    )  # fmt: skip
+        boxes.x_lower[index],
+        boxes.x_upper[index],
+        [pick(v) for v in boxes.lower],
+        [pick(v) for v in boxes.upper],
+        [pick(v) for v in boxes.magnitude],
+        {v: e[index] for v, e in boxes.error.items()},
+        {},
+        boxes.empty[index],
+    )

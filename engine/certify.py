@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +48,11 @@ def certify_holds(query: Query, verdict: Holds, searches: Sequence[Search], budg
     """`verdict` with an accepted certificate, or Unknown when the checker does not accept one in time."""
     if verdict.evidence != "checkable":
         return Unknown(
-            Reason.UNCERTIFIED, f"no certificate can be written: {beyond_checker(query.network)}", query.semantics,
+            Reason.UNCERTIFIED,
+            f"no certificate can be written: {beyond_checker(query.network)}",
+            query.semantics,
             verdict.warnings,
-        )  # fmt: skip
+        )
     from farkas.checker.check import load_query
 
     integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
@@ -70,9 +73,7 @@ def certify_holds(query: Query, verdict: Holds, searches: Sequence[Search], budg
     return Unknown(reason, "the checker did not accept every leaf of the proof tree", query.semantics, verdict.warnings)
 
 
-def _failing(
-    certificate: bytes, query: Query, integer: IntegerQuery, trees: Sequence[ProofTree]
-) -> list[int] | None:
+def _failing(certificate: bytes, query: Query, integer: IntegerQuery, trees: Sequence[ProofTree]) -> list[int] | None:
     """None when the accelerated checker accepts; else the failing leaves in preorder over all cases."""
     from farkas.checker.check import check
     from farkas.checker.errors import CertificateRejected
@@ -82,7 +83,12 @@ def _failing(
     kernel = accelerated_kernel()
     try:
         check(
-            certificate, query.network, query.property_bytes, semantics=query.semantics.value, verdict="unsat", kernel=kernel
+            certificate,
+            query.network,
+            query.property_bytes,
+            semantics=query.semantics.value,
+            verdict="unsat",
+            kernel=kernel,
         )
     except CertificateRejected:
         kinds, payload = flatten(trees, query.property.inputs)
@@ -145,7 +151,7 @@ def restore(search: Search, case: int, node: int) -> Block:
     worker = Propagator(search.net, INTERMEDIATE)
     asarray, to_numpy = search.net.backend.asarray, search.net.backend.to_numpy
     path = tree.path(node)
-    for here, child in zip(path, path[1:], strict=False):
+    for here, child in pairwise(path):
         refined = worker.refine(asarray(x_lower), asarray(x_upper), asarray(lower), asarray(upper))
         lower, upper = to_numpy(refined.lower), to_numpy(refined.upper)
         dimension, first_child = tree.branch(here)
@@ -176,9 +182,12 @@ def certify_violated(query: Query, verdict: Violated) -> Violated:
 
     record = verdict.replay
     point = {
-        "case": record.case_number, "disjunct": record.disjunct, "executor": record.executor,
-        "input": list(record.input_bits), "output": list(record.output_bits),
-    }  # fmt: skip
+        "case": record.case_number,
+        "disjunct": record.disjunct,
+        "executor": record.executor,
+        "input": list(record.input_bits),
+        "output": list(record.output_bits),
+    }
     try:
         integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
         certificate = container.encode(
@@ -197,11 +206,17 @@ def _header(query: Query, integer: IntegerQuery, verdict: str, intermediate: tup
     from farkas.checker.query import query_hash
 
     return Header(
-        cases=len(integer.cases), intermediate=intermediate, leaves=leaves,
-        networks=(("", hashlib.sha256(query.network).hexdigest()),), off_grid=integer.off_grid,
-        producer=f"farkas {__version__}", property=hashlib.sha256(query.property_bytes).hexdigest(),
-        query=query_hash(integer), semantics=query.semantics.value, verdict=verdict,
-    )  # fmt: skip
+        cases=len(integer.cases),
+        intermediate=intermediate,
+        leaves=leaves,
+        networks=(("", hashlib.sha256(query.network).hexdigest()),),
+        off_grid=integer.off_grid,
+        producer=f"farkas {__version__}",
+        property=hashlib.sha256(query.property_bytes).hexdigest(),
+        query=query_hash(integer),
+        semantics=query.semantics.value,
+        verdict=verdict,
+    )
 
 
 def _reason(closing: Closing) -> list[Any]:

@@ -41,9 +41,7 @@ class Attack:
         """(B,) by how much the best disjunct holds, in float64; >= 0 suggests a witness."""
         return self._slack_of(run_float(self.program, points)[self.program.output], points, case)[0]
 
-    def _slack_of(
-        self, y: Matrix, points: Matrix, case: npt.NDArray[np.int64]
-    ) -> tuple[Vector, npt.NDArray[np.int64]]:
+    def _slack_of(self, y: Matrix, points: Matrix, case: npt.NDArray[np.int64]) -> tuple[Vector, npt.NDArray[np.int64]]:
         """Slack and the tightest atom (row index, -1 if none) of each point's best disjunct."""
         values = y @ self.family.y_rows.T
         if self.family.x_rows is not None:
@@ -93,7 +91,7 @@ class Attack:
         return np.concatenate(chosen)
 
     def descend(self, starts: list[Candidate], steps: int, budget: Budget) -> Iterator[list[Candidate]]:
-        """Projected sign-gradient from the given points on the tightest atom of the best disjunct; yields improvements."""
+        """Projected sign-gradient on the tightest atom of the best disjunct; yields the best points of every step."""
         if not starts:
             return
         case = np.array([c.case for c in starts], dtype=np.int64)

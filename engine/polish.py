@@ -45,7 +45,9 @@ def _polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, bu
         for candidate in better[:1]:
             if candidate.slack <= 0:
                 continue
-            again = replayer.attempt(found.case_number, found.case, candidate.point.astype(np.float32).astype(np.float64))
+            again = replayer.attempt(
+                found.case_number, found.case, candidate.point.astype(np.float32).astype(np.float64)
+            )
             if again is not None and violates_any_order(net, again, budget):
                 return replace(again, any_order=True)
     return found

@@ -7,7 +7,7 @@ the two children of a bisection end at neighbouring binary32 numbers, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, lcm
@@ -15,6 +15,7 @@ from math import ceil, floor, lcm
 import numpy as np
 import numpy.typing as npt
 
+from farkas.ir.errors import FarkasError
 from farkas.specs.query import Atom, Case
 
 Vector = npt.NDArray[np.float64]
@@ -38,6 +39,7 @@ class Family:
     """Cases whose atoms have the same left-hand sides: one matrix of rows, thresholds by case.
 
     x_rows (R, n0), y_rows (R, m), x_rows None when no atom reads an input; thresholds (cases, R), rounded up;
+    strict (R,): whether the atom is strict (a bound that reaches its threshold then refutes it);
     disjuncts: row indices per disjunct, in the order of the case; members: indices of the cases in the query;
     lower, upper: (cases, n0) root boxes on the grid.
     """
@@ -45,10 +47,17 @@ class Family:
     x_rows: Matrix | None
     y_rows: Matrix
     thresholds: Matrix
+    strict: npt.NDArray[np.bool_]
     disjuncts: tuple[tuple[int, ...], ...]
     members: tuple[int, ...]
     lower: Matrix
     upper: Matrix
+
+    @property
+    def constant(self) -> npt.NDArray[np.bool_]:
+        """(R,): rows without coefficients; their bound is exactly 0."""
+        reads = self.y_rows.any(axis=1)
+        return np.asarray(~reads if self.x_rows is None else ~(reads | self.x_rows.any(axis=1)))
 
 
 def row_scale(atom: Atom) -> int:
@@ -57,19 +66,22 @@ def row_scale(atom: Atom) -> int:
 
 
 def families(
-    cases: Sequence[Case], boxes: Sequence[tuple[Vector, Vector]], outputs: int
+    cases: Sequence[Case], boxes: Sequence[tuple[Vector, Vector]], outputs: int, skip: Collection[int] = ()
 ) -> list[Family]:
-    """Group the cases by their rows; boxes: per case the exact lower and upper ends as float64 (see `grid_box`)."""
+    """Group the cases by their rows; boxes: per case the ends on the grid; skip: cases left out.
+
+    Raises FarkasError for coefficients that float64 does not hold.
+    """
     groups: dict[object, list[int]] = {}
     for number, case in enumerate(cases):
-        signature = tuple(tuple((a.x, a.y) for a in atoms) for atoms in case.disjuncts)
+        if number in skip:
+            continue
+        signature = tuple(tuple((a.x, a.y, a.strict) for a in atoms) for atoms in case.disjuncts)
         groups.setdefault(signature, []).append(number)
     return [_family(cases, boxes, outputs, members) for members in groups.values()]
 
 
-def _family(
-    cases: Sequence[Case], boxes: Sequence[tuple[Vector, Vector]], outputs: int, members: list[int]
-) -> Family:
+def _family(cases: Sequence[Case], boxes: Sequence[tuple[Vector, Vector]], outputs: int, members: list[int]) -> Family:
     first = cases[members[0]]
     inputs = len(first.lower)
     atoms = [atom for disjunct in first.disjuncts for atom in disjunct]
@@ -83,6 +95,7 @@ def _family(
     thresholds = np.array(
         [[float_up(a.c * row_scale(a)) for d in cases[m].disjuncts for a in d] for m in members]
     ).reshape(len(members), len(atoms))
+    strict = np.array([atom.strict for atom in atoms], dtype=bool)
     disjuncts, start = [], 0
     for disjunct in first.disjuncts:
         disjuncts.append(tuple(range(start, start + len(disjunct))))
@@ -90,38 +103,37 @@ def _family(
     lower = np.array([boxes[m][0] for m in members]).reshape(len(members), inputs)
     upper = np.array([boxes[m][1] for m in members]).reshape(len(members), inputs)
     return Family(
-        x_rows if x_rows.any() else None, y_rows, thresholds, tuple(disjuncts), tuple(members), lower, upper
+        x_rows if x_rows.any() else None, y_rows, thresholds, strict, tuple(disjuncts), tuple(members), lower, upper
     )
 
 
 def _exact_float(value: Fraction) -> float:
-    result = float(value)
-    if Fraction(result) != value:
-        raise OverflowError(f"the coefficient {value} of a property atom does not fit a float64 exactly")
-    return result
+    if abs(value) < 2**1000 and Fraction(float(value)) == value:
+        return float(value)
+    raise FarkasError(
+        f"a coefficient of the property, {str(value)[:40]} after scaling its atom to integers, has more than 53 "
+        "significant bits; write the property with shorter decimals"
+    )
 
 
 def float_up(value: Fraction) -> float:
-    """The smallest float64 >= value."""
+    """The smallest float64 >= value; infinite beyond the range."""
+    if abs(value) >= 2**1023:
+        return float("inf") if value > 0 else -(2.0**1023)
     result = float(value)
     return result if Fraction(result) >= value else float(np.nextafter(result, np.inf))
 
 
 def grid_down(value: Fraction) -> float:
-    return floor(value * 2**GRID_BITS) * GRID
+    return float(floor(value * 2**GRID_BITS)) * GRID
 
 
 def grid_up(value: Fraction) -> float:
-    return ceil(value * 2**GRID_BITS) * GRID
-
-
-def can_bisect(lower: Matrix, upper: Matrix) -> npt.NDArray[np.bool_]:
-    """Where bisection makes progress: at least two grid steps apart."""
-    return np.asarray(upper - lower >= 2 * GRID)
+    return float(ceil(value * 2**GRID_BITS)) * GRID
 
 
 def bisect(lower: Vector, upper: Vector, binary32: bool) -> tuple[Vector, Vector]:
-    """(upper end of the first child, lower end of the second) for intervals on the grid, as the checker derives them."""
+    """(upper end of the first child, lower end of the second) of intervals on the grid, as the checker derives them."""
     middle = np.floor((lower + upper) * 0.5 * 2.0**GRID_BITS) * GRID
     if not binary32:
         return middle, middle

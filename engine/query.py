@@ -48,7 +48,7 @@ class Query:
             raise FarkasError(f"the network is {self.graph.dtype}; only `--semantics real` is defined for it")
         return program
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Identity of the question: network, property, semantics."""
         text = f"{self.graph.sha256}:{self.property.sha256}:{self.semantics.value}"
@@ -60,7 +60,7 @@ class Query:
 
     @cached_property
     def families(self) -> list[Family]:
-        return families(self.property.cases, self.sets.grid, self.property.outputs)
+        return families(self.property.cases, self.sets.grid, self.property.outputs, frozenset(self.sets.empty))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,8 @@ def input_sets(prop: Property, semantics: Semantics) -> InputSets:
     grid, points, empty, off_grid = [], [], [], 0
     rounder = Grid()
     for number, case in enumerate(prop.cases):
+        if any(abs(end) > LARGEST for end in (*case.lower, *case.upper)):
+            raise FarkasError(f"an input bound exceeds {LARGEST:.0f}; rescale the inputs of the network")
         if semantics is Semantics.REAL:
             ends = np.array([float(v) for v in case.lower]), np.array([float(v) for v in case.upper])
             box = np.array([grid_down(v) for v in case.lower]), np.array([grid_up(v) for v in case.upper])
@@ -93,8 +95,6 @@ def input_sets(prop: Property, semantics: Semantics) -> InputSets:
             else:
                 ends = own.lower.astype(np.float64), own.upper.astype(np.float64)
             box = np.floor(ends[0] * 2.0**32) * 2.0**-32, np.ceil(ends[1] * 2.0**32) * 2.0**-32
-        if max(float(abs(box[0]).max(initial=0)), float(abs(box[1]).max(initial=0))) > LARGEST:
-            raise FarkasError(f"an input bound exceeds {LARGEST:.0f}; rescale the inputs of the network")
         grid.append(box)
         points.append(ends)
     return InputSets(grid, points, tuple(empty), off_grid)

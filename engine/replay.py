@@ -66,7 +66,7 @@ class Replay:
     @property
     def text(self) -> str:
         """VNN-COMP's witness text; outputs are those of the runtime where there is one."""
-        return write_witness(self.inputs, self.runtime_outputs or self.outputs)
+        return write_witness(self.inputs, [_printable(v) for v in self.runtime_outputs or self.outputs])
 
     @property
     def input_bits(self) -> tuple[str, ...]:
@@ -81,6 +81,15 @@ class Replay:
         if self.semantics is Semantics.REAL:
             return tuple(f"{v.numerator}/{v.denominator}" for v in values)
         return tuple(f"{int(np.float32(float(v)).view(np.uint32)):08x}" for v in values)
+
+
+def _printable(value: Fraction) -> Fraction:
+    """The value when it is a finite decimal, else its nearest float64: outputs only inform, the inputs count."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return value if rest == 1 else Fraction(float(value))
 
 
 class Replayer:
@@ -119,7 +128,16 @@ class Replayer:
             if second is None or not all(atom.holds(inputs, second) for atom in case.disjuncts[disjunct]):
                 return None
             return Replay(
-                self._semantics, number, disjunct, executor, inputs, outputs, self._runtime.describe(), second, False, case
+                self._semantics,
+                number,
+                disjunct,
+                executor,
+                inputs,
+                outputs,
+                self._runtime.describe(),
+                second,
+                False,
+                case,
             )
         return None
 
@@ -140,7 +158,10 @@ class Replayer:
             min(max(Fraction(float(v)), low), high) for v, low, high in zip(point, case.lower, case.upper, strict=True)
         )
         name, _ = self._graph.inputs[0]
-        values = self._graph.evaluate(Rational(), {name: np.array(inputs, dtype=object)})
+        try:
+            values = self._graph.evaluate(Rational(), {name: np.array(inputs, dtype=object)})
+        except UnsupportedOperator:
+            return None  # a square root has no exact rational value, so nothing can be claimed about the point
         outputs = tuple(values[self._graph.outputs[0]].ravel())
         disjunct = case.violated_disjunct(inputs, outputs)
         if disjunct is None:

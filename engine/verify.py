@@ -31,7 +31,10 @@ from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.query import Semantics
 
-MARGIN = 2e-6  # what flooring in the checker's integers may cost a leaf; leaves that lose more are split further
+RESOLUTION = 2.0**-24  # the checker's grid: bounds that allow for it are confirmed by the checker
+MARGIN = (
+    2.0**-30
+)  # what else its integers may cost a leaf (constants at 2^-40); a leaf that loses more is split further
 FIRST_SAMPLES = 256
 ATTACK_AFTER = 2  # batches of the search before the gradient attack: most queries need neither
 ATTACK_EVERY = 24
@@ -81,7 +84,7 @@ class _Run:
             found = self._replay(attack.family, attack.sample(FIRST_SAMPLES))
             if found is not None:
                 return self._violated(found)
-        self.net = prepare(self.program, binary32=self.binary32, backend=self.backend)
+        self.net = prepare(self.program, binary32=self.binary32, backend=self.backend, resolution=RESOLUTION)
         outcomes = []
         for attack in attacks:
             outcome = self._search(attack)
@@ -100,7 +103,8 @@ class _Run:
         for node, name in zip(self.program.nodes, self.program.names, strict=True):
             if isinstance(node, Affine) and node.rounding.count > LARGEST_COUNT:
                 return self._unknown(
-                    Reason.UNSUPPORTED, f"node '{name}' sums {node.rounding.count} terms, more than any-order error bounds cover"
+                    Reason.UNSUPPORTED,
+                    f"node '{name}' sums {node.rounding.count} terms, more than any-order error bounds cover",
                 )
         return None
 
@@ -124,11 +128,18 @@ class _Run:
         assert self.net is not None, "the program is prepared before the search"
         family = attack.family
         search = Search(
-            self.net, family, self.binary32, MARGIN if self.options.certify else 0.0,
-            lambda x: np.asarray(run_float(self.program, x)[self.program.output]), [ProofTree() for _ in family.members],
-        )  # fmt: skip
+            self.net,
+            family,
+            self.binary32,
+            MARGIN if self.options.certify else 0.0,
+            lambda x: np.asarray(run_float(self.program, x)[self.program.output]),
+            [ProofTree() for _ in family.members],
+        )
         self.searches.append(search)
         search.start()
+        overflow = self._overflow(search)
+        if overflow is not None:
+            return overflow
         for number, candidates in enumerate(search.rounds(self.budget)):
             found = self._replay(family, [self._snap(attack, c) for c in candidates])
             if found is None and search.queue and (number == ATTACK_AFTER or number % ATTACK_EVERY == ATTACK_EVERY - 1):
@@ -143,29 +154,34 @@ class _Run:
     def _outcome(self, search: Search) -> Unknown | None:
         if not search.is_done:
             return self._unknown(
-                Reason.TIMEOUT, f"{search.progress.leaves} leaves closed and {search.progress.open} boxes open after "
-                f"{self.budget.elapsed_s:.1f} s; a longer --timeout helps when the proved margin still moves"
-            )  # fmt: skip
+                Reason.TIMEOUT,
+                f"{search.progress.leaves} leaves closed and {search.progress.open} boxes open after "
+                f"{self.budget.elapsed_s:.1f} s; a longer --timeout helps when the proved margin still moves",
+            )
         if search.stuck:
             return self._stuck(search)
         return None
 
     def _stuck(self, search: Search) -> Unknown:
-        overflow = self._overflow(search)
-        if overflow is not None:
-            return overflow
         return self._unknown(
-            Reason.GAP, f"{len(search.stuck)} boxes are single points or too small to cut and neither proved nor violated: "
-            f"the margin is within the rounding error of an execution (closest candidate {search.progress.closest:.3g})"
-        )  # fmt: skip
+            Reason.GAP,
+            f"{len(search.stuck)} boxes are single points or too small to cut and neither proved nor violated: "
+            f"the margin is within the rounding error of an execution (closest candidate {search.progress.closest:.3g})",
+        )
 
     def _overflow(self, search: Search) -> Unknown | None:
-        assert self.net is not None, "the search ran"
-        unknown = np.full((1, self.net.width), np.inf)
-        root = Propagator(self.net).refine(search.family.lower[:1], search.family.upper[:1], -unknown, unknown)
-        for v, error in root.boxes.error.items():
-            if not np.all(np.isfinite(self.backend.to_numpy(error))):
-                return self._unknown(Reason.OVERFLOW, f"node '{self.program.names[v]}' may overflow binary32 on the input set")
+        """An execution that may overflow at the very centre of a case can be excluded by no split."""
+        if not self.binary32:
+            return None
+        net, family = search.net, search.family
+        centre = net.backend.asarray(0.5 * (family.lower[:1] + family.upper[:1]))
+        unknown = net.backend.asarray(np.full((1, net.width), np.inf))
+        point = Propagator(net, ()).refine(centre, centre, -unknown, unknown)
+        for v, error in point.boxes.error.items():
+            if not np.all(np.isfinite(net.backend.to_numpy(error))):
+                return self._unknown(
+                    Reason.OVERFLOW, f"node '{self.program.names[v]}' may overflow binary32 on the input set"
+                )
         return None
 
     def _snap(self, attack: Attack, candidate: Candidate) -> Candidate:
@@ -203,23 +219,25 @@ class _Run:
         empty = self.query.sets.empty
         if empty:
             return self._unknown(
-                Reason.INCOMPLETE, f"case {empty[0]} holds no binary32 point, so nothing about it can be claimed; "
-                "widen the box or use `--semantics real`"
-            )  # fmt: skip
+                Reason.INCOMPLETE,
+                f"case {empty[0]} holds no binary32 point, so nothing about it can be claimed; "
+                "widen the box or use `--semantics real`",
+            )
         trees: list[ProofTree] = [ProofTree() for _ in self.query.property.cases]
         for search in self.searches:
             for member, tree in zip(search.family.members, search.trees, strict=True):
                 trees[member] = tree
-        tree = close(trees)
+        proof = close(trees)
         obstacle = beyond_checker(self.query.network)
         if obstacle is None:
-            return Holds(tree, self.query.semantics, "checkable", self._warnings())
+            return Holds(proof, self.query.semantics, "checkable", self._warnings())
         if "crown" not in self.options.trust:
             return self._unknown(
-                Reason.UNCERTIFIED, f"all {tree.leaves} leaves are closed, but the checker cannot read this network "
-                f"({obstacle}); accept the engine's bounds with --trust crown"
-            )  # fmt: skip
-        return Holds(tree, self.query.semantics, "trusted:crown", self._warnings())
+                Reason.UNCERTIFIED,
+                f"all {proof.leaves} leaves are closed, but the checker cannot read this network "
+                f"({obstacle}); accept the engine's bounds with --trust crown",
+            )
+        return Holds(proof, self.query.semantics, "trusted:crown", self._warnings())
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = list(self.query.property.vacuous)
@@ -236,8 +254,13 @@ class _Run:
         scores = [float(block.score.min()) for search in self.searches for block in search.queue]
         closest = min((p.closest for p in parts), default=np.inf)
         return Statistics(
-            boxes=sum(p.boxes for p in parts), leaves=sum(p.leaves for p in parts), open=sum(p.open for p in parts),
-            bound=min(scores) if scores else None, closest=float(closest) if np.isfinite(closest) else None,
-            time_s=self.budget.elapsed_s, cpu_s=time.process_time() - self._cpu, engine=self.backend.name,
+            boxes=sum(p.boxes for p in parts),
+            leaves=sum(p.leaves for p in parts),
+            open=sum(p.open for p in parts),
+            bound=min(scores) if scores else None,
+            closest=float(closest) if np.isfinite(closest) else None,
+            time_s=self.budget.elapsed_s,
+            cpu_s=time.process_time() - self._cpu,
+            engine=self.backend.name,
             off_grid=self.query.sets.off_grid,
-        )  # fmt: skip
+        )

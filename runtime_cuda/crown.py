@@ -9,8 +9,9 @@ the same in integers: a tree found here closes there, up to flooring.  Any slope
 t >= max(relu(l) - s l, relu(u) - s u), for any a in [0, 1]; so neither rounding of a slope nor its choice needs proof.
 
 Several lower slopes are tried at once for the property's rows and the best bound kept.  For intermediate rows one set
-is enough: a second one took 7 % of the boxes off all of ACAS Xu and half as much time again.  Rows are computed only for neurons that are unstable under the bounds
-inherited from the parent box, packed to the longest list in the batch; inactive neurons are packed away before that.
+is enough: a second one took 7 % of the boxes off all of ACAS Xu and half as much time again.  Rows are computed only
+for neurons that are unstable under the bounds inherited from the parent box, packed to the longest list in the batch;
+inactive neurons are packed away before that.
 Forward symbolic intervals were 13 times cheaper a box and needed 19 times the boxes.
 
 Rounding: see `rounding.py`; the vector E of every Affine node is subtracted as |Lambda| E.
@@ -24,8 +25,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-import numpy as np
-
 from farkas.ir.core import Affine, Input, Relu
 from farkas.ir.linear import Dense
 from farkas.runtime_cuda.prepared import Layer, Prepared
@@ -33,7 +32,10 @@ from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
 ADAPTIVE, ZERO, PARALLEL = 0, 1, 2
 SLOPE_SCALE = 256.0
-CHUNK = 4_000_000  # coefficients of one substitution pass: 32 MB, so that memory and the time between ticks stay bounded
+TINY = 2.0**-1000  # covers underflow of float64 in a pass
+CHUNK = (
+    4_000_000  # coefficients of one substitution pass: 32 MB, so that memory and the time between ticks stay bounded
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +93,19 @@ class Refined:
     influence: dict[int, tuple[Any, Any, Any]]
 
 
-def lines(xp: Any, l: Any, u: Any, rules: tuple[int, ...]) -> Lines:
-    """Relaxations from bounds l, u: (B, n), for each rule of the lower slope."""
+def lines(xp: Any, l: Any, u: Any, rules: tuple[int, ...], terms: int, resolution: float = 0.0) -> Lines:
+    """Relaxations from bounds l, u: (B, n), for each rule of the lower slope.
+
+    terms: how many intercepts a sum may have, for its rounding; intercepts are raised by `resolution` as well.
+    """
     on = l >= 0
-    unstable = (l < 0) & (u > 0)
+    unstable = ~(on | (u <= 0))  # anything that is not known to be stable, infinities included
     width = xp.where(unstable, u - l, 1.0)
     s = xp.where(unstable, xp.floor(SLOPE_SCALE * u / width + 0.5) / SLOPE_SCALE, on * 1.0)
     s = xp.clip(s, 0.0, 1.0)
     t = xp.maximum(-s * l, (1.0 - s) * u)
     # Raised for the roundings of t itself, and of coefficient times slope (a relative error of the slope).
-    t = xp.where(unstable, up(t, 64) + 16 * U64 * xp.maximum(-l, u), 0.0)
+    t = xp.where(unstable, up(t, terms) + 16 * U64 * xp.maximum(-l, u) + resolution, 0.0)
     choices = []
     for rule in rules:
         if rule == ADAPTIVE:
@@ -121,6 +126,7 @@ def _go_on() -> None:
 class Propagator:
     """Bounds of one program: `refine` for all neurons of a batch of boxes, `bound` for rows over the output.
 
+    intermediate: slope rules of the neurons' own rows; none for intervals only.
     tick: called before every substitution pass; it may raise to abandon the batch (a deadline on a large network).
     """
 
@@ -131,7 +137,6 @@ class Propagator:
         self.xp = prepared.backend.xp
         self.rules = intermediate
         self.tick = tick
-        self._widest = max(prepared.sizes)
 
     def refine(self, x_lower: Any, x_upper: Any, lower: Any, upper: Any, *, influence: bool = False) -> Refined:
         """Bounds of every refined node over the boxes, never looser than the inherited `lower`, `upper` (B, width).
@@ -140,8 +145,16 @@ class Propagator:
         """
         xp, net = self.xp, self.net
         count = len(net.nodes)
-        boxes = Boxes(x_lower, x_upper, [None] * count, [None] * count, [None] * count, {}, {},
-                      xp.zeros(x_lower.shape[0], dtype=bool))  # fmt: skip
+        boxes = Boxes(
+            x_lower,
+            x_upper,
+            [None] * count,
+            [None] * count,
+            [None] * count,
+            {},
+            {},
+            xp.zeros(x_lower.shape[0], dtype=bool),
+        )
         new_lower, new_upper = xp.array(lower), xp.array(upper)
         found: dict[int, tuple[Any, Any, Any]] = {}
         for v, node in enumerate(net.nodes):
@@ -150,7 +163,9 @@ class Propagator:
                     self._set(boxes, v, x_lower, x_upper)
                 case Relu(source=source):
                     self._set(boxes, v, xp.maximum(boxes.lower[source], 0.0), xp.maximum(boxes.upper[source], 0.0))
-                    boxes.lines[v] = lines(xp, boxes.lower[source], boxes.upper[source], self.rules)
+                    if self.rules:
+                        l, u = boxes.lower[source], boxes.upper[source]
+                        boxes.lines[v] = lines(xp, l, u, self.rules, net.widest, net.resolution)
                 case Affine():
                     l, u = self._interval(boxes, v)
                     if v in net.slots:
@@ -158,7 +173,8 @@ class Propagator:
                         old_l, old_u = new_lower[:, slot], new_upper[:, slot]
                         open_before = (old_l < 0) & (old_u > 0)
                         l, u = self._settle(boxes, xp.maximum(l, old_l), xp.minimum(u, old_u))
-                        l, u = self._tighten(boxes, v, l, u, open_before, found if influence else None)
+                        if self.rules:
+                            l, u = self._tighten(boxes, v, l, u, open_before, found if influence else None)
                         new_lower[:, slot], new_upper[:, slot] = l, u
                     self._set(boxes, v, l, u)
                 case _:
@@ -166,8 +182,9 @@ class Propagator:
         return Refined(boxes, new_lower, new_upper, boxes.empty, found)
 
     def _settle(self, boxes: Boxes, l: Any, u: Any) -> tuple[Any, Any]:
-        """Mark boxes with contradictory bounds as empty, and keep the numbers ordered."""
+        """Mark boxes with contradictory bounds as empty, and keep the numbers ordered; a NaN bounds nothing."""
         xp = self.xp
+        l, u = xp.where(l == l, l, -xp.inf), xp.where(u == u, u, xp.inf)
         crossed = l > u
         if crossed.any():
             boxes.empty |= crossed.any(axis=1)
@@ -175,6 +192,7 @@ class Propagator:
         return l, u
 
     def _set(self, boxes: Boxes, v: int, l: Any, u: Any) -> None:
+        l, u = self._settle(boxes, l, u)
         boxes.lower[v], boxes.upper[v] = l, u
         boxes.magnitude[v] = self.xp.maximum(abs(l), abs(u))
 
@@ -204,6 +222,9 @@ class Propagator:
             return l, u
         index = xp.argsort(~wanted, axis=1, kind="stable")[:, :most]
         low, high, low_rows, high_rows = self._unit_bounds(boxes, v, index)
+        # Positions that only pad the list stay as they were: a box's bounds must not depend on its batch.
+        padded = ~xp.take_along_axis(wanted, index, axis=1)
+        low, high = xp.where(padded, -xp.inf, low), xp.where(padded, xp.inf, high)
         tl = xp.maximum(xp.take_along_axis(l, index, axis=1), low)
         tu = xp.minimum(xp.take_along_axis(u, index, axis=1), high)
         tl, tu = self._settle(boxes, tl, tu)
@@ -215,9 +236,9 @@ class Propagator:
         return l, u
 
     def _unit_bounds(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any, Any, Any]:
-        """Backward bounds of the listed neurons (B, R) and the input coefficients (B, R, n0) of their rows, in chunks."""
+        """Backward bounds of the listed neurons (B, R), in chunks, and their rows over the input (B, R, n0)."""
         batch, most = index.shape
-        size = max(1, CHUNK // (2 * batch * len(self.rules) * self._widest))
+        size = max(1, CHUNK // (2 * batch * len(self.rules) * self.net.widest))
         parts = []
         for start in range(0, most, size):
             part = index[:, start : start + size]
@@ -234,7 +255,7 @@ class Propagator:
         xp, layer = self.xp, self.net.layers[v]
         const = xp.concatenate([layer.bias[index], -layer.bias[index]], axis=1)
         error = xp.take_along_axis(boxes.error[v], index, axis=1)
-        const = const - xp.concatenate([error, error], axis=1)
+        const = const - xp.concatenate([error, error], axis=1) - self._floor(boxes, layer)[:, 0]
         coefs: dict[int, Any] = {}
         for operand in layer.operands:
             if isinstance(operand.map, Dense):
@@ -255,10 +276,14 @@ class Propagator:
         """
         xp, net = self.xp, self.net
         batch = boxes.x_lower.shape[0]
-        chosen = Boxes(boxes.x_lower, boxes.x_upper, boxes.lower, boxes.upper, boxes.magnitude, boxes.error, {}, boxes.empty)
+        chosen = Boxes(
+            boxes.x_lower, boxes.x_upper, boxes.lower, boxes.upper, boxes.magnitude, boxes.error, {}, boxes.empty
+        )
         for r, node in enumerate(net.nodes):
             if isinstance(node, Relu):
-                chosen.lines[r] = lines(xp, boxes.lower[node.source], boxes.upper[node.source], rules)
+                chosen.lines[r] = lines(
+                    xp, boxes.lower[node.source], boxes.upper[node.source], rules, net.widest, net.resolution
+                )
         rows = rows[None] if rows.ndim == 2 else rows
         coefs = {net.program.output: xp.broadcast_to(rows, (batch, *rows.shape[1:]))[:, None]}
         if x_rows is not None:
@@ -292,7 +317,7 @@ class Propagator:
                     _accumulate(coefs, source, positive)
                 case Affine():
                     layer = net.layers[v]
-                    const = const + coef @ layer.bias - _dot(abs(coef), boxes.error[v])
+                    const = const + coef @ layer.bias - _dot(abs(coef), boxes.error[v]) - self._floor(boxes, layer)
                     for operand in layer.operands:
                         _accumulate(coefs, operand.source, operand.map.rmv(coef))
                 case _:
@@ -300,13 +325,19 @@ class Propagator:
         rows = coefs[0] if 0 in coefs else xp.zeros((*const.shape, net.sizes[0]))
         return self._concretise(boxes, rows, const, neurons)
 
+    def _floor(self, boxes: Boxes, layer: Layer) -> Any:
+        """(B, 1, 1): what cutting the coefficients over the layer's operands to the checker's grid may cost a row."""
+        if self.net.resolution == 0.0:
+            return self.xp.zeros((1, 1, 1))
+        return self.net.resolution * layer.u_sum(boxes.magnitude)[:, :, None]
+
     def _concretise(self, boxes: Boxes, rows: Any, const: Any, neurons: dict[int, Any]) -> Rows:
         xp = self.xp
         positive = xp.maximum(rows, 0.0)
         value = const + _dot(positive, boxes.x_lower) + _dot(rows - positive, boxes.x_upper)
         size = _dot(abs(rows), boxes.magnitude[0])
         gamma = engine_gamma(2 * self.net.sizes[0])
-        value = value - gamma * size - 64 * U64 * abs(value)
+        value = value - gamma * size - 64 * U64 * abs(value) - TINY
         return Rows(value, rows, const, neurons)
 
 

@@ -6,16 +6,19 @@ of the layers that read them.  Late in a search 80 to 95 % of the neurons go, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any, assert_never
 
 import numpy as np
 
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
-from farkas.ir.error_terms import rounding_error
+from farkas.ir.error_terms import rounding_error, within_range
 from farkas.ir.linear import Dense, LinearMap
 from farkas.runtime_cuda.backend import Backend
 from farkas.runtime_cuda.rounding import engine_gamma, up
+
+UNDERFLOW = 2.0**-1000  # absolute error of float64 products that underflow, with room for the weights they meet
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class Layer:
     count: int
     relative: float
     binary32: bool
+    resolution: float
+    xp: ModuleType
 
     def magnitudes(self, values: list[Any]) -> Any:
         """(B, n): |W| U + magnitude, rounded up; values[source] are the U of the operands."""
@@ -49,10 +54,16 @@ class Layer:
         """(B, n): E of this node, for the execution and for the engine; infinite where an obligation fails."""
         magnitude = self.magnitudes(values)
         error = magnitude * (engine_gamma(self.fan_in + len(self.operands)) + self.relative * 1.0001)
-        if not self.binary32 or self.count == 0:
-            return error
-        u_sum = sum(up(values[o.source].sum(axis=-1, keepdims=True), o.map.cols) for o in self.operands)
-        return up(error + rounding_error(self.count, magnitude, self.weight_sum, u_sum))
+        u_sum = self.u_sum(values)
+        if self.binary32 and self.count > 0:
+            error = error + rounding_error(self.count, magnitude, self.weight_sum, u_sum)
+            finite = within_range(self.count, magnitude, self.weight_sum, u_sum, self.relative)
+            error = self.xp.where(finite, error, self.xp.inf)
+        return up(error + self.resolution * u_sum + UNDERFLOW)
+
+    def u_sum(self, values: list[Any]) -> Any:
+        """(B, 1): the sum of the operands' magnitudes, rounded up."""
+        return sum(up(values[o.source].sum(axis=-1, keepdims=True), o.map.cols) for o in self.operands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +82,8 @@ class Prepared:
     kept: Any
     backend: Backend
     packable: frozenset[int]
+    resolution: float
+    widest: int
 
     @property
     def width(self) -> int:
@@ -93,13 +106,20 @@ class Prepared:
             slots[v] = slice(start, start + sizes[v])
             start += sizes[v]
         kept = np.concatenate(
-            [np.arange(s.start, s.stop)[keep[v]] if v in keep else np.arange(s.start, s.stop) for v, s in self.slots.items()]
+            [
+                np.arange(s.start, s.stop)[keep[v]] if v in keep else np.arange(s.start, s.stop)
+                for v, s in self.slots.items()
+            ]
         )
-        return Prepared(self.program, self.nodes, sizes, layers, slots, kept, self.backend, self.packable)
+        return replace(self, sizes=sizes, layers=layers, slots=slots, kept=kept)
 
 
-def prepare(program: Program, *, binary32: bool, backend: Backend) -> Prepared:
-    """Arrays of `program` on `backend`; with `binary32`, error terms cover every admissible binary32 execution."""
+def prepare(program: Program, *, binary32: bool, backend: Backend, resolution: float = 0.0) -> Prepared:
+    """Arrays of `program` on `backend`; with `binary32`, error terms cover every admissible binary32 execution.
+
+    resolution: the unit of a fixed-point checker (weights, intercepts and coefficients are cut to it); bounds then
+    allow for what the checker loses by flooring, so that it confirms them.
+    """
     readers: dict[int, list[int]] = {v: [] for v in range(len(program.nodes))}
     for v, node in enumerate(program.nodes):
         for source in sources(node):
@@ -110,7 +130,7 @@ def prepare(program: Program, *, binary32: bool, backend: Backend) -> Prepared:
     for v, node in enumerate(program.nodes):
         match node:
             case Affine():
-                layers[v] = _layer(node, binary32, backend)
+                layers[v] = _layer(node, binary32, backend, resolution, max(program.sizes))
                 if any(isinstance(program.nodes[r], Relu) for r in readers[v]):
                     slots[v] = slice(start, start + program.sizes[v])
                     start += program.sizes[v]
@@ -119,10 +139,21 @@ def prepare(program: Program, *, binary32: bool, backend: Backend) -> Prepared:
             case _:
                 assert_never(node)
     packable = frozenset(v for v in slots if _is_packable(program, v, readers))
-    return Prepared(program, program.nodes, program.sizes, layers, slots, np.arange(start), backend, packable)
+    return Prepared(
+        program,
+        program.nodes,
+        program.sizes,
+        layers,
+        slots,
+        np.arange(start),
+        backend,
+        packable,
+        resolution,
+        max(program.sizes),
+    )
 
 
-def _layer(node: Affine, binary32: bool, backend: Backend) -> Layer:
+def _layer(node: Affine, binary32: bool, backend: Backend, resolution: float, widest: int) -> Layer:
     operands = []
     fan_in = 0
     weight_sum: Any = 0.0
@@ -131,6 +162,8 @@ def _layer(node: Affine, binary32: bool, backend: Backend) -> Layer:
         weight_sum = weight_sum + absolute.mv(np.ones(term.map.cols))
         fan_in += term.map.cols
         operands.append(Operand(term.map.on(backend.asarray), absolute.on(backend.asarray), term.source))
+    # Backward products sum over the rows of a map, forward ones over its columns.
+    fan_in = max(fan_in, widest)
     return Layer(
         tuple(operands),
         backend.asarray(node.bias),
@@ -140,6 +173,8 @@ def _layer(node: Affine, binary32: bool, backend: Backend) -> Layer:
         node.rounding.count,
         node.rounding.relative,
         binary32,
+        resolution,
+        backend.xp,
     )
 
 
@@ -175,11 +210,11 @@ def _restrict(layer: Layer, rows: Any, keep: dict[int, Any]) -> Layer:
             matrix, absolute = matrix[:, cols], absolute[:, cols]
         operands.append(Operand(Dense(matrix), Dense(absolute), operand.source))
     if rows is None:
-        return Layer(
-            tuple(operands), layer.bias, layer.magnitude, layer.weight_sum, layer.fan_in, layer.count, layer.relative,
-            layer.binary32,
-        )  # fmt: skip
-    return Layer(
-        tuple(operands), layer.bias[rows], layer.magnitude[rows], layer.weight_sum[rows], layer.fan_in, layer.count,
-        layer.relative, layer.binary32,
-    )  # fmt: skip
+        return replace(layer, operands=tuple(operands))
+    return replace(
+        layer,
+        operands=tuple(operands),
+        bias=layer.bias[rows],
+        magnitude=layer.magnitude[rows],
+        weight_sum=layer.weight_sum[rows],
+    )
