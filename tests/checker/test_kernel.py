@@ -151,6 +151,13 @@ def test_errors_are_weighted_and_rounded_up_by_hand() -> None:
     assert (point.lower[1], point.upper[1]) == ([2**20 - 1], [2**20 + 1])
 
 
+def test_rounded_intervals_are_rounded_outward_and_then_widened_by_hand() -> None:
+    # y = 2^-24 x with x = 1 unit: 2^-48 lies between 0 and 1 units; E = ceil(3 * 2^16 / (2^24 - 3)) + 1 = 2, one unit
+    network = Network((Input(1), affine(full([[1]]), [0], 0, 1)), (1, 1), 1)
+    _, point = derive(network, units(1, 1), rounded=True)
+    assert (point.lower[1], point.upper[1]) == ([-1], [2])
+
+
 def test_every_floor_below_a_relu_is_paid_by_hand() -> None:
     # z in [-1, 1] units, s = 128, t = ceil(max(128, 128) / 256) = 1.  y = -2^-24 a:
     #   a <= z / 2 + 1 unit: intercept -2^-24 * 2^-24, rounded down to -2^-40
@@ -183,9 +190,9 @@ def test_inexact_weights_and_biases_widen_by_hand() -> None:
     assert lower_bound(prover, point, [(0, 1)], 0) == Fraction(-1, UNIT)
     # Negated: -b >= -4 units; coefficient -1 - 1 units; x <= 2; the same loss: -4 - 4 - 3.
     assert lower_bound(prover, point, [(0, -1)], 0) == Fraction(-11, UNIT)
-    # M = (1 + 1) * 2 whole numbers + 4 units
-    _, rounded = derive(network, box([-1], [2]), rounded=True)
-    magnitude = 4 * 1 + 4 + 1
+    # M = (1 + 1) units * 2^21 + 4 units
+    _, rounded = derive(network, box([-1], [2**21]), rounded=True)
+    magnitude = 2 * 2**21 + 4 + 1
     assert rounded.errors[1] == [-(-magnitude * 4 * 2**16 // (2**24 - 4)) + 1]
 
 
