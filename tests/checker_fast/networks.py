@@ -55,6 +55,19 @@ def huge_families() -> st.SearchStrategy[Family]:
     )
 
 
+def steep_families() -> st.SearchStrategy[Family]:
+    """Families with large weights over small boxes: coefficients outgrow a float64 while constants stay small."""
+    return st.builds(
+        Family,
+        weight=st.sampled_from([P + 4, P + 7, P + 10, P + 13]),
+        bias=st.sampled_from([1, 8]),
+        box=st.sampled_from([1, 4, 10, 16]),
+        exact=st.sampled_from([0.0, 0.5, 1.0]),
+        blocks=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3).map(tuple),
+        depth=st.integers(2, 7),
+    )
+
+
 class Maker:
     """Appends nodes to a network, all numbers by `random`."""
 

@@ -19,7 +19,7 @@ from farkas.checker.kernel import EMPTY, FAILED, MAX_COUNT, OPEN, Point, Referen
 from farkas.checker.query import Affine, Bound, Box, H, Input, Matrix, Network, P, Relu
 from farkas.checker_fast.kernel import Accelerated, AcceleratedProver, accelerated_kernel
 from farkas.checker_fast.state import point
-from tests.checker_fast.networks import Family, children, claims, families, huge_families, network, root
+from tests.checker_fast.networks import Family, children, claims, families, huge_families, network, root, steep_families
 
 RULES = ((), (0,), (0, 2), (1, 3), (2,))
 seeds = st.integers(0, 2**32 - 1)
@@ -102,11 +102,21 @@ def test_every_number_is_that_of_the_reference_kernel(
     compared(seed, family, Accelerated(), rounded, rules)
 
 
-@given(seeds, huge_families(), st.booleans(), st.sampled_from(RULES))
+coefficients = st.sampled_from([4, 20, 28, 34, 40, 46, 60]).map(lambda bits: 1 << bits)
+
+
+@given(seeds, huge_families(), st.booleans(), st.sampled_from(RULES), coefficients)
 def test_numbers_that_no_float_holds_are_left_to_the_reference_kernel(
-    seed: int, family: Family, rounded: bool, rules: tuple[int, ...]
+    seed: int, family: Family, rounded: bool, rules: tuple[int, ...], most: int
 ) -> None:
-    compared(seed, family, Accelerated(), rounded, rules)
+    compared(seed, family, Accelerated(), rounded, rules, most)
+
+
+@given(seeds, steep_families(), st.booleans(), st.sampled_from(RULES), coefficients)
+def test_coefficients_that_no_float_holds_are_left_to_the_reference_kernel(
+    seed: int, family: Family, rounded: bool, rules: tuple[int, ...], most: int
+) -> None:
+    compared(seed, family, Accelerated(), rounded, rules, most)
 
 
 @given(seeds, families(), st.booleans(), st.sampled_from([34, 38, 40, 42, 44, 46, 49]))
