@@ -87,7 +87,7 @@ class Progress:
     boxes: int = 0
     leaves: int = 0
     open: int = 0
-    best_bound: float = -np.inf
+    best_bound: float = -np.inf  # no open box's parent was proved to a worse margin
     closest: float = np.inf
     batch: int = 8
 
@@ -150,6 +150,8 @@ class Search:
             except OutOfTime:
                 self.push(block)
                 return
+            # Blocks are sorted worst last, so each one's last score bounds it.
+            self.progress.best_bound = min((float(b.score[-1]) for b in self.queue), default=np.inf)
             yield candidates
             self._adapt(budget.elapsed_s - before)
 

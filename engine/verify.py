@@ -166,7 +166,8 @@ class _Run:
         return self._unknown(
             Reason.GAP,
             f"{len(search.stuck)} boxes are single points or too small to cut and neither proved nor violated: "
-            f"the margin is within the rounding error of an execution (closest candidate {search.progress.closest:.3g})",
+            "the margin is within the rounding error of an execution "
+            f"(closest candidate {search.progress.closest:.3g})",
         )
 
     def _overflow(self, search: Search) -> Unknown | None:
@@ -251,7 +252,7 @@ class _Run:
     def statistics(self) -> Statistics:
         """Totals over all families."""
         parts = [search.progress for search in self.searches]
-        scores = [float(block.score.min()) for search in self.searches for block in search.queue]
+        scores = [p.best_bound for p in parts if p.open and np.isfinite(p.best_bound)]
         closest = min((p.closest for p in parts), default=np.inf)
         return Statistics(
             boxes=sum(p.boxes for p in parts),
