@@ -81,7 +81,7 @@ class _Run:
         families = [f for f in self.query.families if not set(f.members) <= set(self.query.sets.empty)]
         attacks = [self._attack(family) for family in families]
         for attack in attacks:
-            found = self._replay(attack.family, attack.sample(FIRST_SAMPLES))
+            found = self._replay(attack.family, attack.sample(self._samples))
             if found is not None:
                 return self._violated(found)
         self.net = prepare(self.program, binary32=self.binary32, backend=self.backend, resolution=RESOLUTION)
@@ -95,6 +95,11 @@ class _Run:
         if undecided:
             return undecided[0]
         return self._holds()
+
+    @property
+    def _samples(self) -> int:
+        """Fewer first points on large networks, where each one costs milliseconds."""
+        return max(16, min(FIRST_SAMPLES, 2_000_000 // sum(self.program.sizes)))
 
     def _limits(self) -> Unknown | None:
         """Obligations that no search can meet."""
