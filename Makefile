@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT := out
-BUILT_FROM := pyproject.toml $(wildcard setup.py checker_fast/*.c runtime_cuda/*.c)
+BUILT_FROM := pyproject.toml $(wildcard setup.py checker_fast/*.c runtime_cuda/*.c runtime_cuda/*.h)
 
 NETWORK := examples/networks/avoidance.onnx
 HOLDS := examples/properties/avoidance_astern_is_clear.vnnlib
