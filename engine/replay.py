@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.ir.algebra import Rational
-from farkas.ir.core import Program
+from farkas.ir.core import Affine, Program
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
@@ -170,9 +170,5 @@ class Replayer:
 
     @property
     def _work(self) -> int:
-        return sum(
-            term.map.rows * term.map.cols
-            for node in self._program.nodes
-            if hasattr(node, "terms")
-            for term in node.terms
-        )
+        affine = [node for node in self._program.nodes if isinstance(node, Affine)]
+        return sum(term.map.rows * term.map.cols for node in affine for term in node.terms)
