@@ -29,7 +29,7 @@ from farkas.checker_fast.seeds import claim_seeds
 from farkas.checker_fast.state import State, boxes_as_arrays, frame_of, gather, point, start, store
 
 WAVE = 256
-CHUNK = 1 << 15
+CHUNK = 1 << 16
 """Coefficients per array in a backward pass: larger ones leave the second-level cache."""
 
 

@@ -64,7 +64,8 @@ def steep_families() -> st.SearchStrategy[Family]:
         box=st.sampled_from([1, 4, 10, 16]),
         exact=st.sampled_from([0.0, 0.5, 1.0]),
         blocks=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3).map(tuple),
-        depth=st.integers(2, 7),
+        width=st.sampled_from([6, 6, 24]),
+        depth=st.integers(2, 5),
     )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.kernel import EMPTY, FAILED, MAX_COUNT, OPEN, Point, Reference, ReferenceProver
-from farkas.checker.query import Affine, Bound, Box, H, Input, Matrix, Network, P, Relu
+from farkas.checker.query import Affine, Bound, Box, H, Input, K, Matrix, Network, P, Relu
 from farkas.checker_fast.kernel import Accelerated, AcceleratedProver, accelerated_kernel
 from farkas.checker_fast.state import point
 from tests.checker_fast.networks import Family, children, claims, families, huge_families, network, root, steep_families
@@ -242,7 +242,7 @@ def single(weight: int, bias: int = 0, count: int = 2) -> Network:
     return Network((Input(1), Affine(((matrix, 0),), (bias,), True, (abs(bias),), count), Relu(1)), (1, 1, 1), 2)
 
 
-@pytest.mark.parametrize("tested", [single(1 << 60), single(1, 1 << 60), single(1 << 300)])
+@pytest.mark.parametrize("tested", [single(1 << 60), single(1, 1 << 60), single(1 << 300), single(1 << 2000)])
 def test_a_network_with_numbers_that_are_too_large_gets_the_reference_kernel(tested: Network) -> None:
     assert isinstance(Accelerated().prepare(tested, True, (0,)), ReferenceProver)
 
@@ -258,13 +258,41 @@ def test_summation_groups_that_are_too_long_are_refused_where_executions_round()
     assert isinstance(Accelerated().prepare(single(1 << P, count=MAX_COUNT + 1), False, (0,)), AcceleratedProver)
 
 
-def test_claims_with_coefficients_that_are_too_large_are_decided_by_the_reference_kernel() -> None:
+@pytest.mark.parametrize("size", [48, 70, 2000])
+def test_claims_with_coefficients_that_are_too_large_are_decided_by_the_reference_kernel(size: int) -> None:
     tested = single(1 << P)
     fast = Accelerated().prepare(tested, False, (0,))
     assert isinstance(fast, AcceleratedProver)
     state = fast.derive(fast.start(1), [Box((1 << H,), (2 << H,))])
-    below = Bound(0, ((0, 1 << 70),), (), Fraction((1 << 70) - 1), False)
-    above = Bound(0, ((0, 1 << 70),), (), Fraction(1 << 70), False)
-    # relu(x) >= 1 over [1, 2]: 2^70 relu(x) exceeds 2^70 - 1 by 1, and 2^70 by nothing
-    assert fast.close(state, [0, 0], [(below,), (above,)]) == [True, False]
-    assert fast.redone == 2
+    # relu(x) >= 1 over [1, 2]: 2^n relu(x) exceeds 2^n - 1 by 1, and 2^n by nothing
+    for row, xrow in ((((0, 1 << size),), ()), ((), ((0, 1 << size),))):
+        below = Bound(0, row, xrow, Fraction((1 << size) - 1), False)
+        above = Bound(0, row, xrow, Fraction(1 << size), False)
+        fast.redone = 0
+        assert fast.close(state, [0, 0], [(below,), (above,)]) == [True, False]
+        assert fast.redone == 2
+
+
+def test_an_error_term_times_a_large_coefficient_does_not_wrap_around() -> None:
+    # y = 2^-24 relu(x) in an affine node whose constants have magnitude 2^16: the coefficient of the claim, 2^40, times
+    # the error, about 2^34 2^-40, times 2^16 is beyond 2^63
+    one, tiny = Matrix(1, 1, None, ((1 << P,),), True), Matrix(1, 1, None, ((1,),), True)
+    tested = Network(
+        (
+            Input(1),
+            Affine(((one, 0),), (0,), True, (0,), 2),
+            Relu(1),
+            Affine(((tiny, 2),), (0,), True, (1 << P + 16,), 2),
+        ),
+        (1, 1, 1, 1),
+        3,
+    )
+    fast, reference = Accelerated().prepare(tested, True, (0,)), Reference().prepare(tested, True, (0,))
+    box = Box((1 << H,), (2 << H,))
+    state, points = fast.derive(fast.start(1), [box]), reference.derive(reference.start(1), [box])
+    assert points[0].errors[3][0] >= 1 << 32
+    row = ((0, 1 << 40),)
+    lower = reference._row_bound(points[0], 3, row, (), 0)
+    for beside in (-1, 0, 1):
+        claim = (Bound(0, row, (), Fraction(lower + beside, 1 << K), False),)
+        assert fast.close(state, [0], [claim]) == reference.close(points, [0], [claim]) == [beside < 0]
