@@ -119,6 +119,20 @@ def test_subtraction_and_scaling_are_groups_of_their_own() -> None:
     assert affine(net, 2).bias == (-ONE, -2 * ONE)
 
 
+def test_signs_of_differences_and_negations_are_kept() -> None:
+    nodes = [
+        helper.make_node("Relu", [X], ["r"]),
+        helper.make_node("Sub", ["r", X], ["d"]),
+        helper.make_node("Neg", ["d"], ["y"]),
+    ]
+    net = network(nodes, {})
+    assert [(m.weights, source) for m, source in affine(net, 2).operands] == [
+        (((ONE,), (ONE,)), 1),
+        (((-ONE,), (-ONE,)), 0),
+    ]
+    assert [m.weights for m, _ in affine(net, 3).operands] == [((-ONE,), (-ONE,))]
+
+
 def test_a_shared_product_stays_a_node_where_something_else_reads_it() -> None:
     nodes = [
         helper.make_node("MatMul", [X, "w"], ["m"]),
