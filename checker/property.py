@@ -24,7 +24,7 @@ MAX_DIGITS = 4000
 MAX_EXPONENT = 9999
 MAX_BITS = 1 << 17
 
-_TOKEN = re.compile(r"[()]|[^\s()]+")
+_TOKEN = re.compile(r"[()]|[^\s()]+", re.ASCII)
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
 _NAME = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})", re.ASCII)
 _COMPARISONS = frozenset(("<=", ">=", "<", ">"))
@@ -42,7 +42,7 @@ Conjunction = tuple[Literal, ...]
 
 def read_property(data: bytes) -> Property:
     """The normal form of a VNN-LIB 1.0 property.  Raises MalformedInput with line and column."""
-    text = re.sub(r";[^\n]*", "", data.decode("utf-8", errors="replace"))
+    text = re.sub(r";[^\r\n]*", "", data.decode("utf-8", errors="replace"))
     reader = _Reader(text)
     reader.read()
     return reader.finish()

@@ -151,3 +151,19 @@ def test_an_explosion_of_the_normal_form_is_an_error_and_no_hang() -> None:
     doubling = "(assert (or (<= Y_0 1) (<= Y_1 1)))" * 40
     with pytest.raises(MalformedInput, match="too large"):
         read(TWO + BOX + doubling)
+
+
+INTERVAL = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1))(assert (>= X_0 0))"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_comment_ends_with_its_line_however_the_line_ends(end: str) -> None:
+    text = f"{INTERVAL}; c{end}(assert (<= Y_0 0))"
+    (case,) = read_property(text.encode()).cases
+    assert [atom.y for atom in case.disjuncts[0]] == [((0, Q(1)),)]
+
+
+def test_a_no_break_space_is_no_white_space() -> None:
+    text = INTERVAL + "(assert (<=\u00a0Y_0 0))"
+    with pytest.raises(MalformedInput):
+        read_property(text.encode())
