@@ -17,6 +17,7 @@ from farkas.checker.query import Affine, H, Input, K, P, Relu
 from farkas.checker_fast.frame import Frame
 from farkas.checker_fast.layers import Layer
 from farkas.checker_fast.limbs import Budget, Flags, Floats, Ints, Term, floor_sum, limbs_of, split
+from farkas.checker_fast.matrices import apply, times_transposed
 from farkas.checker_fast.seeds import neuron_seeds
 
 UNIT = 1 << 24
@@ -72,11 +73,11 @@ def _terms(
         mids = split(l + h, base, count)
         others = split(np.concatenate([h - l, x]), base, count)
         for exponent, limb in operand.limbs:
-            absolute = np.abs(limb).T
+            absolute = apply(np.abs, limb)
             for k in range(count):
                 e = exponent + base * k
-                middle[e] = middle.get(e, 0.0) + mids[k] @ limb.T
-                both[e] = both.get(e, 0.0) + others[k] @ absolute
+                middle[e] = middle.get(e, 0.0) + times_transposed(mids[k], limb)
+                both[e] = both.get(e, 0.0) + times_transposed(others[k], absolute)
     exponents = sorted(middle)
     return (
         [(e, middle[e]) for e in exponents],

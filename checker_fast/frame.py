@@ -12,8 +12,9 @@ import numpy as np
 
 from farkas.checker.kernel import readers_of
 from farkas.checker.query import Affine, Input, Network, Relu, S
-from farkas.checker_fast.layers import Layer, Unsupported, layer
+from farkas.checker_fast.layers import Layer, Operand, layer
 from farkas.checker_fast.limbs import Budget, Floats, Ints
+from farkas.checker_fast.matrices import Unsupported
 
 ONE = 1 << S
 
@@ -90,6 +91,7 @@ class Frame:
     kept: dict[int, Ints | None] = field(default_factory=dict)
     slopes_of: dict[tuple[int, int], Slopes] = field(default_factory=dict)
     packed_of: dict[int, Layer] = field(default_factory=dict)
+    operands_of: dict[int, tuple[Operand, ...]] = field(default_factory=dict)
     exposed_of: dict[int, Floats] = field(default_factory=dict)
 
     def keep(self, v: int) -> Ints | None:
@@ -112,6 +114,12 @@ class Frame:
             whole = self.layer(v)
             self.packed_of[v] = whole.packed(self.keep(v), [self.keep(o.source) for o in whole.operands])
         return self.packed_of[v]
+
+    def operands(self, v: int) -> tuple[Operand, ...]:
+        """The operands of affine node v, all rows, restricted to the neurons of their sources that take part."""
+        if v not in self.operands_of:
+            self.operands_of[v] = tuple(o.packed(None, self.keep(o.source)) for o in self.layer(v).operands)
+        return self.operands_of[v]
 
     def layer(self, v: int) -> Layer:
         found = self.plan.layers[v]

@@ -1,7 +1,7 @@
-"""Affine nodes made ready for exact products in float64: weights as dense arrays of limbs, and what bounds them.
+"""Affine nodes made ready for exact products in float64: weights as limbs, and what bounds the products.
 
-`Unsupported` means that a network does not fit: too large to be stored densely, or with numbers so large that no width
-of limbs is left.  Such a network is checked by the reference kernel.
+`Unsupported` means that a network does not fit: matrices too large, or numbers so large that no width of limbs is left.
+Such a network is checked by the reference kernel.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ import numpy as np
 from farkas.checker.kernel import UNDERFLOW
 from farkas.checker.query import Affine, Matrix, P
 from farkas.checker_fast.limbs import Budget, Floats, Ints, Term, split
+from farkas.checker_fast.matrices import (
+    Unsupported,
+    Weights,
+    apply,
+    by_rows,
+    check_size,
+    largest,
+    restricted,
+    split_weights,
+    sums,
+    take,
+    times_transposed,
+)
 
-MAX_ENTRIES = 1 << 24
 MIN_BASE = 4
-
-
-class Unsupported(Exception):
-    """The network does not fit this kernel."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,9 @@ class Operand:
 
     source: int
     exact: bool
-    weights: Floats
-    limbs: tuple[Term, ...]
-    pattern: Floats | None
+    weights: Weights
+    limbs: tuple[tuple[int, Weights], ...]
+    pattern: Weights | None
     column_gain: int
     row_gain: int
     column_total: float
@@ -46,14 +54,19 @@ class Operand:
         """The same matrix restricted to rows and columns (None: all)."""
         if rows is None and columns is None:
             return self
-        pattern = None if self.pattern is None else take(take(self.pattern, rows, 0), columns, 1)
-        limbs = tuple((e, take(take(limb, rows, 0), columns, 1)) for e, limb in self.limbs)
-        return replace(self, limbs=limbs, pattern=pattern, weights=take(self.weights, columns, 1))
+        return replace(
+            self,
+            weights=restricted(self.weights, rows, columns),
+            limbs=tuple((e, restricted(limb, rows, columns)) for e, limb in self.limbs),
+            pattern=None if self.pattern is None else restricted(self.pattern, rows, columns),
+        )
 
     def missing(self, x: Floats) -> Floats:
         """x: (B, columns).  sum of x over the stored weights of each row: (B, rows), or (B, 1) when all are stored."""
-        sums: Floats = x.sum(axis=1, keepdims=True) if self.pattern is None else x @ self.pattern.T
-        return sums
+        if self.pattern is not None:
+            return times_transposed(x, self.pattern)
+        total: Floats = x.sum(axis=1, keepdims=True)
+        return total
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,6 @@ class Layer:
         operands = tuple(o.packed(rows, c) for o, c in zip(self.operands, columns, strict=True))
         limbs = tuple((e, take(limb, rows, 0)) for e, limb in self.bias_limbs)
         return replace(self, operands=operands, bias_limbs=limbs)
-
-
-def take(x: Floats, index: Ints | None, axis: int) -> Floats:
-    """The entries of x at index along an axis; None: all."""
-    return x if index is None else np.take(x, index, axis=axis)
 
 
 def layer(node: Affine, rounded: bool, budget: Budget) -> Layer:
@@ -124,21 +132,14 @@ def _vector(numbers: Sequence[int], budget: Budget) -> Floats:
 
 
 def _operand(matrix: Matrix, source: int, budget: Budget) -> Operand:
-    if matrix.rows * matrix.columns > MAX_ENTRIES:
-        raise Unsupported("a matrix is too large to be stored densely")
-    weights = np.zeros((matrix.rows, matrix.columns))
-    pattern = None
     if max((abs(w) for row in matrix.weights for w in row), default=0) >= budget.value:
         raise Unsupported("a weight is too large")
+    pattern: Weights | None = None
     if matrix.index is None:
-        weights[...] = matrix.weights
+        check_size(matrix.rows * matrix.columns)
+        weights: Weights = np.array(matrix.weights, dtype=np.float64).reshape(matrix.rows, matrix.columns)
     else:
-        pattern = np.zeros_like(weights)
-        for j, (index, values) in enumerate(zip(matrix.index, matrix.weights, strict=True)):
-            np.add.at(weights[j], list(index), values)
-            np.add.at(pattern[j], list(index), 1.0)
-        if pattern.max(initial=0.0) > 1.0:
-            raise Unsupported("a row stores a column twice")
+        weights, pattern = by_rows((matrix.rows, matrix.columns), matrix.index, matrix.weights)
     limbs = _weight_limbs(weights, budget)
     return Operand(
         source,
@@ -153,24 +154,26 @@ def _operand(matrix: Matrix, source: int, budget: Budget) -> Operand:
     )
 
 
-def _gain(x: Floats, axis: int) -> int:
+def _gain(x: Weights, axis: int) -> int:
     """An upper bound of the largest sum |x| along the axis; sums below 2^53 are exact, others are off by 2^-40."""
-    return int(np.abs(x).sum(axis=axis).max() * (1 + 2.0**-30)) + 1
+    return int(sums(apply(np.abs, x), axis).max() * (1 + 2.0**-30)) + 1
 
 
-def _weight_limbs(weights: Floats, budget: Budget) -> tuple[Term, ...]:
+def _weight_limbs(weights: Weights, budget: Budget) -> tuple[tuple[int, Weights], ...]:
     """One to four limbs, as many as make products cheapest: limbs of weights times limbs of 45-bit coefficients."""
-    best: tuple[float, tuple[Term, ...]] | None = None
-    bits = int(np.abs(weights).max()).bit_length()
+    best: tuple[float, tuple[tuple[int, Weights], ...]] | None = None
+    bits = int(largest(weights)).bit_length()
     for count in range(1, 5):
         base = max(1, -(-bits // count))
-        limbs = tuple((base * k, limb) for k, limb in enumerate(split(weights, base, count)))
+        limbs = tuple((base * k, limb) for k, limb in enumerate(split_weights(weights, base, count)))
         gain = max(_gain(limb, axis) for _, limb in limbs for axis in (0, 1)) + max(weights.shape)
         room = budget.room(gain, count)
         if room >= MIN_BASE:
             cost = count * -(-45 // room)
             if best is None or cost < best[0]:
                 best = cost, limbs
+            if cost == count * 2:
+                break  # more limbs of weights are no cheaper
     if best is None:
         raise Unsupported("weights too large for limbs")
     return best[1]

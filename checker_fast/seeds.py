@@ -12,8 +12,9 @@ import numpy as np
 
 from farkas.checker.query import Affine, Bound, F, G, K, P
 from farkas.checker_fast.frame import Frame
-from farkas.checker_fast.layers import Layer, take
+from farkas.checker_fast.layers import Layer
 from farkas.checker_fast.limbs import WORD, Floats, Ints
+from farkas.checker_fast.matrices import apply, rows_at, take, times
 from farkas.checker_fast.sweep import Sweep
 
 
@@ -28,12 +29,11 @@ def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int) -
     constant -= np.concatenate([cost, cost], axis=1).astype(np.int64)
     reach = (np.abs(bias).max(axis=1) + 1.0) * 2.0 ** (K - P) + cost.max(axis=1)
     sweep = Sweep(frame, chosen, rule, constant, reach, np.zeros(len(chosen), np.bool_))
-    for operand in layer.operands:
-        keep = frame.keep(operand.source)
-        rows = take(operand.weights, keep, 1)[neurons]
+    for operand in frame.operands(v):
+        rows = rows_at(operand.weights, neurons)
         mirrored = -rows
         if not operand.exact:
-            mirrored -= 1.0 if operand.pattern is None else take(operand.pattern, keep, 1)[neurons]
+            mirrored -= 1.0 if operand.pattern is None else rows_at(operand.pattern, neurons)
         _lose(sweep, operand.source, np.full(len(chosen), 1 if operand.exact else 3, np.int64))
         sweep.send(operand.source, np.concatenate([rows, mirrored], axis=1))
     return sweep
@@ -80,18 +80,15 @@ def _through_output(sweep: Sweep, rows: Floats, which: Ints) -> None:
     absolute, negative = np.abs(rows), np.minimum(rows, 0.0)
     heavy = absolute @ np.abs(layer.bias) + absolute.sum(axis=1) >= 2.0 ** (60 - 2 - K + P)
     for operand in layer.operands:
-        heavy |= (absolute @ (np.abs(operand.weights) + 1.0)).max(axis=1) >= limit
+        heavy |= (times(absolute, apply(np.abs, operand.weights)).max(axis=1) + absolute.sum(axis=1)) >= limit
     sweep.bad |= heavy[which]
     if heavy.any():
         rows, absolute, negative = (np.where(heavy[:, None], 0.0, x) for x in (rows, absolute, negative))
     _constants(sweep, layer, rows, absolute, negative, which)
-    for operand in layer.operands:
-        keep = frame.keep(operand.source)
-        sums = rows @ take(operand.weights, keep, 1)
+    for operand in frame.operands(output):
+        sums = times(rows, operand.weights)
         if not operand.exact:
-            sums += (
-                negative.sum(axis=1)[:, None] if operand.pattern is None else negative @ take(operand.pattern, keep, 1)
-            )
+            sums += negative.sum(axis=1)[:, None] if operand.pattern is None else times(negative, operand.pattern)
         loss = np.ones(len(rows)) if operand.exact else 2.0 + absolute.sum(axis=1)
         _lose(sweep, operand.source, loss.astype(np.int64)[which])
         sweep.send(operand.source, sums[which][:, None, :])

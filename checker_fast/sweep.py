@@ -28,6 +28,7 @@ from farkas.checker_fast.limbs import (
     limbs_of,
     split,
 )
+from farkas.checker_fast.matrices import times
 
 
 @dataclass
@@ -147,7 +148,7 @@ class Sweep:
         for operand in layer.operands:
             terms = _products(operand, layer.back, pieces)
             if missing is not None and not operand.exact:
-                terms.append((0, missing if operand.pattern is None else np.minimum(flat, 0.0) @ operand.pattern))
+                terms.append((0, missing if operand.pattern is None else times(np.minimum(flat, 0.0), operand.pattern)))
             self.send(operand.source, floor_sum(terms, S + P).reshape(*coefficients.shape[:2], -1))
 
     def _biases(self, layer: Layer, bound: Floats, pieces: Floats, missing: Floats | None) -> None:
@@ -195,6 +196,6 @@ def _products(operand: Operand, base: int, pieces: Floats) -> list[Term]:
     """The terms of coefficients . matrix; pieces: (limbs of `base` bits, N, rows)."""
     terms: list[Term] = []
     for exponent, limb in operand.limbs:
-        products = (pieces.reshape(-1, pieces.shape[2]) @ limb).reshape(*pieces.shape[:2], -1)
+        products = times(pieces.reshape(-1, pieces.shape[2]), limb).reshape(*pieces.shape[:2], -1)
         terms += [(base * k + exponent, products[k]) for k in range(len(pieces))]
     return terms

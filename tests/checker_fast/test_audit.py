@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from farkas.checker_fast import forward, limbs, sweep
 from farkas.checker_fast.kernel import Accelerated
 from farkas.checker_fast.limbs import WORD, Budget, Floats, Ints, Term
+from farkas.checker_fast.matrices import apply, times
 from farkas.checker_fast.sweep import Sweep
 from tests.checker_fast.networks import Family, families, huge_families, network, root, steep_families
 from tests.checker_fast.test_kernel import compare
@@ -63,7 +64,7 @@ class Audit:
 
     def products(self, operand: Any, base: int, pieces: Floats) -> list[Term]:
         for _, limb in operand.limbs:
-            self.inspect(np.abs(pieces) @ np.abs(limb))
+            self.inspect(times(np.abs(pieces).reshape(-1, pieces.shape[2]), apply(np.abs, limb)))
         return self._products(operand, base, pieces)
 
     def interval(self, layer: Any, lows: list[Floats], highs: list[Floats], budget: Budget) -> forward.Interval:

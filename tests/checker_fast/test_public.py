@@ -13,6 +13,7 @@ from farkas.checker.kernel import OPEN, Reference
 from farkas.checker.network import read_network
 from farkas.checker.query import Box, H
 from farkas.checker_fast.kernel import Accelerated, AcceleratedProver
+from farkas.checker_fast.matrices import Blocked
 from tests.checker_fast.networks import children, claims
 from tests.checker_fast.test_kernel import differences
 
@@ -47,4 +48,31 @@ def test_both_kernels_agree_on_acas_xu(vnncomp: Path, rounded: bool) -> None:
         boxes = [child for _, child in below]
         state = fast.gather([(state, row) for row, _ in below])
         points = reference.gather([(points, row) for row, _ in below])
+    assert fast.redone == 0
+
+
+@pytest.mark.vnncomp
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oval21/onnx/cifar_base_kw.onnx.gz",
+        "collins_rul_cnn_2023/onnx/NN_rul_small_window_20.onnx.gz",
+    ],
+)
+def test_both_kernels_agree_on_convolutions(vnncomp: Path, name: str) -> None:
+    """Intervals of every neuron and a few bounds of outputs; backward bounds of every neuron take minutes."""
+    network = integer_network(read_network(gzip.decompress((vnncomp / name).read_bytes())))
+    fast, reference = Accelerated().prepare(network, True, ()), Reference().prepare(network, True, ())
+    assert isinstance(fast, AcceleratedProver)
+    layers = [layer for layer in fast.plan.layers if layer is not None]
+    assert any(isinstance(operand.weights, Blocked) for layer in layers for operand in layer.operands)
+    random = Random(6)
+    inputs = network.sizes[0]
+    middle = [random.randrange(1 << H) for _ in range(inputs)]
+    boxes = [Box(tuple(x - size for x in middle), tuple(x + size for x in middle)) for size in (1 << H - 8, 1 << H - 4)]
+    state, points = fast.derive(fast.start(2), boxes), reference.derive(reference.start(2), boxes)
+    assert differences(fast, state, points) == []
+    rows = [0, 1, 1]
+    asked = claims(random, reference, [points[row] for row in rows], (network.sizes[network.output], inputs), 2)
+    assert fast.close(state, rows, asked) == reference.close(points, rows, asked)
     assert fast.redone == 0
