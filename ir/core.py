@@ -31,11 +31,14 @@ class Rounding:
     relative: rho such that the true W a + b and the stored one differ by at most rho (|W| |a| + magnitude), in
         `real` too.
     is_sum: a MatMul, Gemm, Conv or Add group, into which a following Add merges.
+    peak: every exact partial result of an execution is at most |W| U + magnitude + peak (1 + sum U) in magnitude, but
+        for roundings: what is scaled down later (a mean, Gemm's alpha) may be larger on the way.  Overflow alone asks.
     """
 
     count: int = 0
     relative: float = 0.0
     is_sum: bool = False
+    peak: float = 0.0
 
 
 @dataclass(frozen=True)

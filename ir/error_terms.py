@@ -68,10 +68,16 @@ def error_bound(
 
 
 def stays_finite(
-    count: int, magnitude: Fraction, abs_weight_sum: Fraction, u_sum: Fraction, relative: Fraction = Fraction(0)
+    count: int,
+    magnitude: Fraction,
+    abs_weight_sum: Fraction,
+    u_sum: Fraction,
+    relative: Fraction = Fraction(0),
+    peak: Fraction = Fraction(0),
 ) -> bool:
-    """The overflow obligation of one row, exactly: no partial result of any execution overflows."""
-    return magnitude + error_bound(count, magnitude, abs_weight_sum, u_sum, relative) < OVERFLOW
+    """The overflow obligation of one row, exactly: no partial result of any execution overflows (Rounding.peak)."""
+    reach = magnitude + peak * (1 + u_sum)
+    return reach + error_bound(count, reach, abs_weight_sum, u_sum, relative) < OVERFLOW
 
 
 def rounding_error(count: int, magnitude: Any, abs_weight_sum: Any, u_sum: Any, relative: float = 0.0) -> Any:
@@ -96,9 +102,12 @@ def relative_error(relative: float, magnitude: Any) -> Any:
     return magnitude * relative * _PAD + 2.0**-1000
 
 
-def within_range(count: int, magnitude: Any, abs_weight_sum: Any, u_sum: Any, relative: float = 0.0) -> Any:
+def within_range(
+    count: int, magnitude: Any, abs_weight_sum: Any, u_sum: Any, relative: float = 0.0, peak: float = 0.0
+) -> Any:
     """Mask of rows for which the overflow obligation is proved; False for NaN and infinities."""
-    return (magnitude + rounding_error(count, magnitude, abs_weight_sum, u_sum, relative)) * _PAD < float(OVERFLOW)
+    reach = magnitude if peak == 0.0 else (magnitude + (u_sum + 1.0) * peak) * _PAD
+    return (reach + rounding_error(count, reach, abs_weight_sum, u_sum, relative)) * _PAD < float(OVERFLOW)
 
 
 def _up(value: Fraction) -> float:

@@ -2,9 +2,9 @@
 
 A *summation group* is a maximal MatMul, Gemm or Conv followed by its Adds.  Its binary32 error is bounded for every
 order of all its products and addends together, so an Add takes over the terms of every operand that is such a group
-itself.  Magnitudes of the terms are added, never cancelled.  Merging is sound whatever the runtime does (it only adds
-executions); leaving out a merge is not, since a runtime may start its accumulator at the bias: bias 2^24 plus 1000
-products of 1, treated as two nodes, misses an error of 1000.
+itself, or elements of one.  Magnitudes of the terms are added, never cancelled.  Merging is sound whatever the runtime
+does (it only adds executions); leaving out a merge is not, since a runtime may start its accumulator at the bias: bias
+2^24 plus 1000 products of 1, treated as two nodes, misses an error of 1000.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from farkas.ir.algebra import Numbers
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term, redirected, sources
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.graph import Graph
-from farkas.ir.linear import Composed, Diagonal, LinearMap, Selection, Vector, identity
+from farkas.ir.linear import Composed, Diagonal, Indices, LinearMap, Selection, Vector, identity
 from farkas.ir.op import Shape
 
 Where = Callable[..., npt.NDArray[np.int64]]
@@ -117,20 +117,22 @@ class Builder:
         size = int(np.prod(shape, dtype=np.int64))
         terms: list[Term] = []
         biases: list[Vector] = []
-        count, relative, magnitude = 0, 0.0, np.zeros(size)
+        count, relative, peak, magnitude = 0, 0.0, 0.0, np.zeros(size)
         for value in values:
-            node = self.nodes[value.node]
             index = np.broadcast_to(np.arange(value.size).reshape(value.shape), shape).ravel()
-            spread = None if value.size == size else Selection(index, value.size)
-            if isinstance(node, Affine) and node.rounding.is_sum:
-                terms.extend(t if spread is None else Term(Composed(spread, t.map), t.source) for t in node.terms)
-                biases.append(node.bias[index])
-                magnitude = magnitude + node.magnitude[index]
-                count += node.rounding.count
-                relative = max(relative, node.rounding.relative)
-            else:
-                terms.append(Term(spread or identity(size), value.node))
+            found = self._group(value.node, index)
+            if found is None:
+                terms.append(Term(Selection(index, value.size), value.node))
                 count += 1
+                continue
+            node, index = found
+            spread = Selection(index, node.bias.size)
+            whole = spread.is_identity
+            terms.extend(t if whole else Term(Composed(spread, t.map), t.source) for t in node.terms)
+            biases.append(node.bias[index])
+            magnitude = magnitude + node.magnitude[index]
+            count += node.rounding.count
+            relative, peak = max(relative, node.rounding.relative), max(peak, node.rounding.peak)
         if constant is not None:
             biases.append(constant)
             magnitude = magnitude + abs(constant)
@@ -141,8 +143,24 @@ class Builder:
         if not exact:
             relative = (relative + losses) * (1 + 2.0**-52)
         magnitude = magnitude * (1 + losses)
-        rounding = Rounding(count, relative, is_sum=True)
+        rounding = Rounding(count, relative, is_sum=True, peak=peak)
         return Value(self.append(Affine(tuple(terms), bias, rounding, magnitude), size), shape)
+
+    def _group(self, number: int, index: Indices) -> tuple[Affine, Indices] | None:
+        """The summation group of which node `number`, read at `index`, is elements, and which; None: of no such group.
+
+        Data movement that only takes elements of one tensor (Transpose, Slice, Gather, Expand) is looked through; what
+        joins them with others (Concat, Pad, Where) is not.
+        """
+        node = self.nodes[number]
+        while isinstance(node, Affine) and not node.rounding.is_sum:
+            if node.rounding != Rounding() or len(node.terms) != 1 or node.magnitude.any():
+                return None
+            (term,) = node.terms
+            if not isinstance(term.map, Selection) or (term.map.index < 0).any():
+                return None
+            node, index = self.nodes[term.source], term.map.index[index]
+        return (node, index) if isinstance(node, Affine) else None
 
     def program(self, output: Value) -> Program:
         """The program of the nodes on which `output` depends (an Add leaves the groups it took over unread)."""

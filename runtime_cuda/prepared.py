@@ -39,6 +39,7 @@ class Layer:
     fan_in: int
     count: int
     relative: float
+    peak: float
     binary32: bool
     resolution: float
     xp: ModuleType
@@ -57,7 +58,7 @@ class Layer:
         u_sum = self.u_sum(values)
         if self.binary32 and self.count > 0:
             error = error + rounding_error(self.count, magnitude, self.weight_sum, u_sum)
-            finite = within_range(self.count, magnitude, self.weight_sum, u_sum, self.relative)
+            finite = within_range(self.count, magnitude, self.weight_sum, u_sum, self.relative, self.peak)
             error = self.xp.where(finite, error, self.xp.inf)
         return up(error + self.resolution * u_sum + UNDERFLOW)
 
@@ -172,6 +173,7 @@ def _layer(node: Affine, binary32: bool, backend: Backend, resolution: float, wi
         fan_in,
         node.rounding.count,
         node.rounding.relative,
+        node.rounding.peak,
         binary32,
         resolution,
         backend.xp,

@@ -11,6 +11,7 @@ import numpy as np
 
 from farkas.ir.algebra import Algebra, Array, Numbers
 from farkas.ir.core import Rounding
+from farkas.ir.error_terms import SMALLEST_NORMAL
 from farkas.ir.errors import ShapeError
 from farkas.ir.graph import Node
 from farkas.ir.linear import Dense, Diagonal, Kronecker, LinearMap, Matrix, identity
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Linear:
     """y = alpha x W^T + beta b on the last axis: Gemm, and MatMul with a constant right-hand side.
 
-    weight: (M, K), as multiplied; bias: (M,), broadcastable to the result, or None.
+    weight: (M, K), as multiplied; bias: (M,), broadcastable to the result, or None; alpha and beta: no subnormals.
     """
 
     weight: Numbers
@@ -57,20 +58,33 @@ class Linear:
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         # alpha W and beta b are exact in float64 for float32 constants; else they are within 2^-53 of themselves.
-        # A runtime may scale the weights or the sum by alpha: one more rounding each; an underflow inside the sum is
-        # magnified by alpha, which a count multiplied by |alpha| covers.
         (x,) = xs
         shape = self.infer(x.shape)
         k = self.weight.shape[1]
         bias = np.zeros(()) if self.bias is None else self.beta * self.bias.astype(np.float64)
-        count = k + (self.bias is not None) + (self.alpha != 1) + (self.beta != 1)
-        scaled = self.alpha != 1 or self.beta != 1
-        relative = 2.0**-52 if scaled and self.weight.dtype != np.float32 else 0.0
-        rounding = Rounding(count * math.ceil(max(1.0, abs(self.alpha))), relative, is_sum=True)
+        bias = np.broadcast_to(bias, shape)
         matrix: Matrix = self.weight.astype(np.float64)
-        if self.alpha != 1:
-            matrix = self.alpha * matrix
-        return b.affine([(_rows(matrix, x.size // k), x)], np.broadcast_to(bias, shape).ravel(), shape, rounding)
+        magnitude = abs(bias)
+        if self.alpha != 1 or self.beta != 1:
+            magnitude = (magnitude + 2.0**-96 * (abs(matrix).sum(axis=1) + abs(self.beta))) * (1 + 2.0**-50)
+        rows = _rows(matrix if self.alpha == 1 else self.alpha * matrix, x.size // k)
+        return b.affine([(rows, x)], bias.ravel(), shape, self._rounding(matrix), magnitude.ravel())
+
+    def _rounding(self, matrix: Matrix) -> Rounding:
+        """A runtime may scale the weights, the operand, or sums by alpha, and the bias by beta: one rounding each.
+
+        What underflows before it is scaled: in a sum, alpha magnifies it, which a count multiplied by |alpha| covers
+        (docs/semantics.md); alpha x costs up to 2^-126 |w| for each product, a bias read as zero 2^-126 |beta|.  For
+        these `lower` adds 2^-96 of the factors to the magnitude, since gamma_3 2^-96 > 2^-119.  What overflows before
+        it is scaled: alpha w, alpha x, and sums of w x, all at most max(1, |alpha|) max(1, |w|) (1 + sum |x|).
+        """
+        count = matrix.shape[1] + (self.bias is not None) + (self.alpha != 1) + (self.beta != 1)
+        times = math.ceil(max(1.0, abs(self.alpha)))
+        if self.alpha == 1 and self.beta == 1:
+            return Rounding(count, is_sum=True)
+        relative = 2.0**-52 if self.weight.dtype != np.float32 else 0.0
+        peak = 0.0 if self.alpha == 1 else max(1.0, abs(self.alpha)) * max(1.0, float(abs(matrix).max(initial=0.0)))
+        return Rounding(count * times, relative, is_sum=True, peak=peak * (1 + 2.0**-50))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,9 +223,10 @@ def _gemm(node: OnnxNode) -> tuple[Node, ...]:
     x, weight, bias = node.variable(0), node.required(1), node.weight(2)
     if len(x.shape) != 2 or weight.ndim != 2:
         node.malformed(f"operands of shapes {x.shape} and {weight.shape}; Gemm multiplies two matrices")
-    op = Linear(
-        weight if node.integer("transB", 0) else weight.T, bias, node.real("alpha", 1.0), node.real("beta", 1.0)
-    )
+    alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
+    if any(0 < abs(factor) < SMALLEST_NORMAL for factor in (alpha, beta)):
+        node.refuse("its alpha or beta is a subnormal number")
+    op = Linear(weight if node.integer("transB", 0) else weight.T, bias, alpha, beta)
     if not node.integer("transA", 0):
         return node.gives(op, x)
     turned = node.before(Transpose((1, 0)), "transposed", x)

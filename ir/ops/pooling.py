@@ -126,13 +126,15 @@ def _means(b: Builder, x: Value, index: Indices, divisors: Array, shape: Shape) 
     """Sums of the elements in `index` (-1: none), each divided by its divisor.
 
     A mean is as many additions as there are elements and a division, or two roundings when a runtime multiplies by the
-    rounded reciprocal.  1/k in float64 is within 2^-53 of itself, and exact when k is a power of two.
+    rounded reciprocal.  1/k in float64 is within 2^-53 of itself, and exact when k is a power of two.  Before it is
+    divided, a sum may be as large as the sum of all |x|: the peak.
     """
     powers = np.frexp(divisors)[0] == 0.5
     exact = bool(powers.all())
     values = np.where(index >= 0, 1.0 / divisors[:, None], 0.0)
-    count = index.shape[1] + (0 if bool((divisors == 1).all()) else 2)
-    rounding = Rounding(count, 0.0 if exact else 2.0**-52, is_sum=True)
+    divides = not bool((divisors == 1).all())
+    count = index.shape[1] + (2 if divides else 0)
+    rounding = Rounding(count, 0.0 if exact else 2.0**-52, is_sum=True, peak=1.0 if divides else 0.0)
     return b.affine([(Sparse(index, values, x.size), x)], np.zeros(index.shape[0]), shape, rounding)
 
 

@@ -81,12 +81,16 @@ class BatchNormalization:
     float64: variance + epsilon, the root, the quotient, the product and the difference round once each, with relative
     errors below 2^-53 that add up to less than 2^-50 of |a| and of |bias| + |mean| |a|.
 
-    In binary32 a runtime may evaluate the formula as it stands, in any grouping, or fold it to a x + c first, so no
+    In binary32 a runtime may evaluate the formula as it stands, in any grouping, or make it a x + c first, so no
     cancellation between bias and mean a may be counted on: the magnitude of the constant part is |bias| + |mean| |a|.
     Along every path from a quantity to the result lie at most 10 roundings (variance + epsilon, root, reciprocal,
-    times scale, times mean or x, x - mean, sum), which count 10 covers.  Underflow on such a path is at most 2^-126
-    times what it is multiplied by later, scale being no subnormal number: |a| for x - mean, |mean| for a, 1 / sqrt for
-    a product with scale.  Adding 2^-96 of these to the magnitude covers them, since gamma_12 2^-96 > 2^-117.
+    times scale, times mean or x, x - mean, sum), which count 10 covers.
+
+    Underflow: no factor is subnormal, for 2^-64 < 1 / sqrt(variance + epsilon) <= 2^30.  Let t be x, mean or x - mean.
+    A product of two of t, scale and 1 / sqrt loses at most 2^-126 times the third: |x| + |mean|, |scale|, or 1 / sqrt;
+    what is lost of t alone is multiplied by a.  The lemma has |a| and |x| already; 2^-96 of the other three in the
+    magnitude covers them, since gamma_12 2^-96 > 2^-117.  Overflow: all partial results but the sum with bias are at
+    most (|x| + |mean|) F or |a|, F the largest of 1, 1 / sqrt, |scale| and |a|: the peak is F (1 + |mean|).
     """
 
     scale: Numbers
@@ -116,9 +120,11 @@ class BatchNormalization:
         scale, bias, mean, variance = (c.astype(np.float64) for c in (self.scale, self.bias, self.mean, self.variance))
         inverse = 1.0 / np.sqrt(variance + self.epsilon)
         factor = scale / np.sqrt(variance + self.epsilon)
-        magnitude = abs(bias) + abs(mean * factor) + 2.0**-96 * (1 + inverse) * (1 + abs(mean))
+        magnitude = abs(bias) + abs(mean * factor) + 2.0**-96 * (inverse + abs(scale) + abs(mean))
         spread = [_channels(c, x.shape) for c in (factor, bias - mean * factor, magnitude * (1 + 2.0**-50))]
-        return b.affine([(Diagonal(spread[0]), x)], spread[1], x.shape, Rounding(10, 2.0**-50), spread[2])
+        largest = np.maximum(np.maximum(1.0, inverse), np.maximum(abs(scale), abs(factor)))
+        peak = float((largest * (1 + abs(mean))).max(initial=0.0)) * (1 + 2.0**-48)
+        return b.affine([(Diagonal(spread[0]), x)], spread[1], x.shape, Rounding(10, 2.0**-50, peak=peak), spread[2])
 
 
 def _channels(values: Vector, shape: Shape) -> Vector:
@@ -158,8 +164,9 @@ def _batch_normalization(node: OnnxNode) -> tuple[Node, ...]:
     if len(x.shape) < 2 or any(c.shape != (x.shape[1],) for c in (scale, bias, mean, variance)):
         node.malformed(f"its constants do not all have the {x.shape[1:2]} channels of its operand")
     epsilon = node.real("epsilon", float(np.float32(1e-5)))
-    if (variance < 0).any() or epsilon < 0 or (variance.astype(np.float64) + epsilon < 2.0**-60).any():
-        node.refuse("variance and epsilon together must be at least 2^-60")
+    total = variance.astype(np.float64) + epsilon
+    if (variance < 0).any() or epsilon < 0 or (total < 2.0**-60).any() or (total > 2.0**127).any():
+        node.refuse("variance and epsilon must not be negative, and their sum must lie between 2^-60 and 2^127")
     if ((scale != 0) & (abs(scale) < np.finfo(scale.dtype).smallest_normal)).any() or not math.isfinite(epsilon):
         node.refuse("its scale contains a subnormal number")
     return node.gives(BatchNormalization(scale, bias, mean, variance, epsilon), x)

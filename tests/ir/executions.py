@@ -5,8 +5,9 @@ Deliberately wider than any one processor: each operation flushes or keeps subno
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -73,6 +74,13 @@ class Execution:
     def fma(self, a: Fraction, b: Fraction, c: Fraction) -> Fraction:
         return self.rounded(self.read(a) * self.read(b) + self.read(c))
 
+    def div(self, a: Fraction, b: Fraction) -> Fraction:
+        return self.rounded(self.read(a) / self.read(b))
+
+    def sqrt(self, a: Fraction) -> Fraction:
+        """Of 2^-60 or more: 400 binary digits tell every number from a tie that it is not."""
+        return self.rounded(Fraction(math.isqrt(int(self.read(a) * 2**800)), 2**400))
+
     def sum(self, group: Group) -> Fraction:
         """The group in a random order and tree, with accumulators that start at zero here and there."""
         leaves: list[Leaf] = [*group.products, *group.addends]
@@ -91,3 +99,41 @@ class Execution:
             else:
                 value = self.add(left, self._tree(leaves[cut:]))
         return self.add(value, Fraction(0)) if self.rng.random() < 0.1 else value
+
+    def gemm(self, group: Group, alpha: Fraction, beta: Fraction) -> Fraction:
+        """alpha (sum of products) + beta (addends), alpha acting on weights, operands, the sum or parts of it."""
+        bias = tuple(self.mul(beta, b) if beta != 1 else b for b in group.addends)
+        if alpha == 1:
+            return self.sum(Group(group.products, bias))
+        where = self.rng.choice(("weights", "operands", "sum", "parts"))
+        if where == "weights":
+            return self.sum(Group(tuple((self.mul(alpha, w), a) for w, a in group.products), bias))
+        if where == "operands":
+            return self.sum(Group(tuple((w, self.mul(alpha, a)) for w, a in group.products), bias))
+        cut = self.rng.randrange(len(group.products)) if where == "parts" else 0
+        parts = [self.sum(Group(p)) for p in (group.products[:cut], group.products[cut:]) if p]
+        if len(parts) == 1 and len(bias) == 1 and self.rng.random() < 0.5:
+            return self.fma(alpha, parts[0], bias[0])
+        return self.sum(Group((), (*(self.mul(alpha, part) for part in parts), *bias)))
+
+    def normalize(self, x: Fraction, scale: Fraction, bias: Fraction, mean: Fraction, total: Fraction) -> Fraction:
+        """(x - mean) scale / sqrt(total) + bias in some grouping; total: variance + epsilon, as rounded."""
+        root = self.sqrt(total)
+        inverse = self.div(Fraction(1), root) if self.rng.random() < 0.5 else None
+
+        def by_root(t: Fraction) -> Fraction:
+            return self.div(t, root) if inverse is None else self.mul(t, inverse)
+
+        factor = by_root(scale)
+        scaled: Callable[[Fraction], Fraction] = self.rng.choice(
+            (
+                lambda t: self.mul(t, factor),
+                lambda t: by_root(self.mul(t, scale)),
+                lambda t: self.mul(by_root(t), scale),
+            )
+        )
+        if self.rng.random() < 0.5:
+            centred = self.add(x, -mean)
+            return self.fma(centred, factor, bias) if self.rng.random() < 0.3 else self.add(scaled(centred), bias)
+        constant = self.add(bias, -scaled(mean))
+        return self.fma(x, factor, constant) if self.rng.random() < 0.3 else self.add(scaled(x), constant)

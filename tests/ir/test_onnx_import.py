@@ -198,6 +198,11 @@ def test_float_constants_are_folded_when_exact_and_refused_when_rounded(values: 
             load_onnx(data)
 
 
+def constants(scale: float = 1.0, variance: float = 1.0) -> list[AnyArray]:
+    """Scale, bias, mean and variance of a normalization of three channels."""
+    return [np.full(3, value, dtype=np.float32) for value in (scale, 0.0, 0.0, variance)]
+
+
 def refusal(data: bytes, kind: type[FarkasError] = UnsupportedOperator) -> str:
     with pytest.raises(kind) as caught:
         load_onnx(data)
@@ -235,6 +240,12 @@ def test_products_of_variables_are_refused() -> None:
         (single("Resize", None, np.array([1.0, 1.5], np.float32), mode="nearest"), "whole numbers"),
         (single("Resize", None, np.array([1.0, 2.0], np.float32), mode="linear"), "nearest-neighbour"),
         (single("Resize", None, np.array([1e6, 1e6], np.float32), mode="nearest"), "elements are supported"),
+        (single("Gemm", weights((3, 2)), alpha=2.0**-127), "subnormal"),
+        (single("Gemm", weights((3, 2)), weights((2,)), beta=-(2.0**-149)), "subnormal"),
+        (single("BatchNormalization", *constants(scale=2.0**-127)), "subnormal"),
+        (single("BatchNormalization", *constants(variance=2.0**-70), epsilon=0.0), "between 2^-60 and 2^127"),
+        (single("BatchNormalization", *constants(variance=3e38), epsilon=3e38), "between 2^-60 and 2^127"),
+        (single("BatchNormalization", *constants(variance=-1.0)), "must not be negative"),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_here_is_refused(data: bytes, words: str) -> None:
