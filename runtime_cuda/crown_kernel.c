@@ -370,6 +370,8 @@ static int refine(const struct network *net, struct work *w, double *lower, doub
             int64_t wanted = 0, empty = 0;
             for (int64_t place = 0; place < view->count; place++) {
                 const int64_t j = view->active[place];
+                l[j] = l[j] == l[j] ? l[j] : -INFINITY; /* a NaN bounds nothing */
+                u[j] = u[j] == u[j] ? u[j] : INFINITY;
                 if (l[j] < 0 && u[j] > 0) w->wanted[wanted++] = place;
                 w->low[place] = larger(w->low[place], l[j]);
                 w->high[place] = smaller(w->high[place], u[j]);

@@ -293,6 +293,22 @@ def _layer(weight: Vector, bias: Vector, source: int) -> tuple[Any, ...]:
 
 
 @built
+@given(seeds)
+def test_inherited_bounds_that_are_no_numbers_count_as_none(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    net = prepare(network(rng, [2, 9, 7, 3]), binary32=True, backend=numpy_backend())
+    _, compiled = made(net)
+    box, rows = random_boxes(rng, 2, 2, 0.5), rng.normal(size=(2, 3))
+    free, own, _ = compiled.examine(*box, *unknown(net, 2), rows, None, RULES)
+    lower, upper = unknown(net, 2)
+    lower[rng.random(lower.shape) < 0.5] = np.nan
+    upper[rng.random(upper.shape) < 0.5] = np.nan
+    found, bounds, _ = compiled.examine(*box, lower, upper, rows, None, RULES)
+    assert np.array_equal(found.lower, free.lower) and np.array_equal(found.upper, free.upper)
+    assert np.array_equal(bounds.value, own.value)
+
+
+@built
 def test_an_execution_that_may_overflow_has_no_bound() -> None:
     """2^127 x + 2^126 with x in [-2, 2] may exceed the largest binary32 number, though not float64's."""
     layers = [(np.full((1, 1), 2.0**127), np.full(1, 2.0**126)), (np.ones((1, 1)), np.zeros(1))]
