@@ -19,7 +19,7 @@ from farkas.engine.bab import INTERMEDIATE, Block, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import bisect
 from farkas.engine.query import Query
-from farkas.engine.tree import Closing, LeafKind, ProofTree
+from farkas.engine.tree import ClosedTree, Closing, LeafKind, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.runtime_cuda.crown import Propagator
 
@@ -56,13 +56,15 @@ def certify_holds(query: Query, verdict: Holds, searches: Sequence[Search], budg
     from farkas.checker.check import load_query
 
     integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
-    trees = verdict.tree.trees
+    owner = {m: tree for search in searches for m, tree in zip(search.family.members, search.trees, strict=True)}
+    trees = [owner[number] for number in range(len(query.property.cases))]
     margin = max((search.margin for search in searches), default=0.0)
     for _ in range(REPAIRS):
-        certificate = encode(query, integer, trees)
-        failing = _failing(certificate, query, integer, trees)
+        proof = close(trees)
+        certificate = encode(query, integer, proof)
+        failing = _failing(certificate, query, integer, proof)
         if failing is None:
-            return Holds(verdict.tree, verdict.semantics, "certified", verdict.warnings, certificate)
+            return Holds(proof, verdict.semantics, "certified", verdict.warnings, certificate)
         margin *= WIDEN
         try:
             if not _repair(failing, trees, searches, margin, budget):
@@ -73,7 +75,7 @@ def certify_holds(query: Query, verdict: Holds, searches: Sequence[Search], budg
     return Unknown(reason, "the checker did not accept every leaf of the proof tree", query.semantics, verdict.warnings)
 
 
-def _failing(certificate: bytes, query: Query, integer: IntegerQuery, trees: Sequence[ProofTree]) -> list[int] | None:
+def _failing(certificate: bytes, query: Query, integer: IntegerQuery, proof: ClosedTree) -> list[int] | None:
     """None when the accelerated checker accepts; else the failing leaves in preorder over all cases."""
     from farkas.checker.check import check
     from farkas.checker.errors import CertificateRejected
@@ -91,20 +93,20 @@ def _failing(certificate: bytes, query: Query, integer: IntegerQuery, trees: Seq
             kernel=kernel,
         )
     except CertificateRejected:
-        kinds, payload = flatten(trees, query.property.inputs)
-        tree = parse_tree(payload, len(trees), query.property.inputs, len(kinds))
+        kinds, payload = flatten(proof, query.property.inputs)
+        tree = parse_tree(payload, len(proof.trees), query.property.inputs, len(kinds))
         entries = [tuple((c.rule, c.atoms) for c in kind) for kind in kinds]
         return failing_leaves(integer, entries, tree, INTERMEDIATE, kernel)
     return None
 
 
-def flatten(trees: Sequence[ProofTree], inputs: int) -> tuple[list[LeafKind], bytes]:
+def flatten(proof: ClosedTree, inputs: int) -> tuple[list[LeafKind], bytes]:
     """Leaf kinds over all trees, and the TREE payload: LEB128 opcodes in preorder."""
     kinds: list[LeafKind] = []
     index: dict[LeafKind, int] = {}
     payload = bytearray()
-    for tree in trees:
-        for _, dimension, kind in tree.preorder():
+    for tree in proof.trees:
+        for dimension, kind in tree.steps:
             opcode = dimension
             if dimension < 0:
                 reasons = tree.kinds[kind]
@@ -164,13 +166,13 @@ def restore(search: Search, case: int, node: int) -> Block:
     return Block(x_lower, x_upper, lower, upper, *index)
 
 
-def encode(query: Query, integer: IntegerQuery, trees: Sequence[ProofTree]) -> bytes:
+def encode(query: Query, integer: IntegerQuery, proof: ClosedTree) -> bytes:
     """The bytes of an `unsat` certificate (docs/certificate.md)."""
     from farkas.checker import container
 
-    kinds, payload = flatten(trees, query.property.inputs)
+    kinds, payload = flatten(proof, query.property.inputs)
     leaves = container.canonical_json([[_reason(closing) for closing in kind] for kind in kinds])
-    header = _header(query, integer, "unsat", INTERMEDIATE, sum(tree.leaves for tree in trees))
+    header = _header(query, integer, "unsat", INTERMEDIATE, proof.leaves)
     return container.encode(header, [(container.LEAVES, leaves), (container.TREE, payload)])
 
 

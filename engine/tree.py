@@ -1,7 +1,7 @@
 """Proof trees: how the input set was cut, and why each piece is safe.
 
-A `ProofTree` grows during the search; `close` turns it into a `ClosedTree`, which exists only when every leaf has a
-reason.  `Unsat` takes a ClosedTree, so that no lost subproblem can become a verdict.
+A `ProofTree` grows during the search; `close` freezes it into a `ClosedTree`, which exists only when every leaf has a
+reason.  `Holds` takes a ClosedTree, so that no lost subproblem can become a verdict.
 """
 
 from __future__ import annotations
@@ -92,16 +92,40 @@ class ProofTree:
 
 
 @dataclass(frozen=True)
-class ClosedTree:
-    """Closed trees of all cases of a query: every leaf carries its reason.  Built by `close` only."""
+class Proof:
+    """One case's tree, frozen, in preorder.
 
-    trees: tuple[ProofTree, ...]
+    steps: (input dimension, -1) of an inner node, (-1, leaf kind) of a leaf; kinds: the reasons that leaves refer to.
+    """
+
+    steps: tuple[tuple[int, int], ...]
+    kinds: tuple[LeafKind, ...]
 
     def __post_init__(self) -> None:
-        for number, tree in enumerate(self.trees):
-            for node, dimension, kind in tree.preorder():
-                if dimension == OPEN and kind == OPEN:
-                    raise OpenTreeError(f"case {number}: leaf {node} is open")
+        expected = 1
+        for position, (dimension, kind) in enumerate(self.steps):
+            if expected == 0:
+                raise OpenTreeError(f"step {position} follows a complete tree")
+            if (dimension == OPEN) == (kind == OPEN) or kind >= len(self.kinds):
+                raise OpenTreeError(f"leaf {position} of the preorder is open")
+            expected += 1 if kind == OPEN else -1
+        if expected:
+            raise OpenTreeError(f"{expected} subtrees are missing")
+
+    @property
+    def leaves(self) -> int:
+        return (len(self.steps) + 1) // 2
+
+
+@dataclass(frozen=True)
+class ClosedTree:
+    """Closed trees of all cases of a query: every leaf carries its reason."""
+
+    trees: tuple[Proof, ...]
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(tree, Proof) for tree in self.trees):
+            raise OpenTreeError("a growing tree is no proof; freeze it with `close`")
 
     @property
     def leaves(self) -> int:
@@ -110,4 +134,5 @@ class ClosedTree:
 
 def close(trees: Sequence[ProofTree]) -> ClosedTree:
     """The closed tree; raises OpenTreeError when a leaf has no reason."""
-    return ClosedTree(tuple(trees))
+    steps = (tuple((dimension, kind) for _, dimension, kind in tree.preorder()) for tree in trees)
+    return ClosedTree(tuple(Proof(part, tuple(tree.kinds)) for part, tree in zip(steps, trees, strict=True)))

@@ -63,6 +63,10 @@ class Holds:
     def __post_init__(self) -> None:
         if not isinstance(self.tree, ClosedTree):
             raise TypeError("Holds needs a ClosedTree")
+        if self.evidence not in ("checkable", "certified") and not self.evidence.startswith("trusted:"):
+            raise ValueError(f"'{self.evidence}' is no evidence for `unsat`")
+        if (self.evidence == "certified") != (self.certificate is not None):
+            raise ValueError("evidence `certified` goes with an accepted certificate, and only with one")
 
     @property
     def word(self) -> str:

@@ -19,7 +19,7 @@ from farkas.engine.bab import Search
 from farkas.engine.certify import certify_holds, flatten, restore
 from farkas.engine.options import Options
 from farkas.engine.query import Query
-from farkas.engine.tree import Closing, ProofTree
+from farkas.engine.tree import Closing, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.runtime_cuda.backend import numpy_backend
@@ -115,11 +115,13 @@ def test_leaves_closed_in_error_are_repaired_where_the_property_holds(monkeypatc
         wrong = False
         return certify_holds(*args)
 
+    monkeypatch.setenv("FARKAS_NATIVE", "0")
     monkeypatch.setattr(Propagator, "bound", too_high)
     monkeypatch.setattr(verify_module, "certify_holds", mended)
     verdict = certified(asked)
     assert isinstance(wanted, Holds) and isinstance(verdict, Holds) and verdict.certificate is not None
-    assert verdict.evidence == "certified"
+    assert verdict.evidence == "certified" and not wrong
+    assert verdict.tree.leaves > 1
     check(verdict.certificate, net.data, asked.property_bytes, semantics="real", verdict="unsat")
 
 
@@ -144,8 +146,8 @@ def test_trees_are_written_in_preorder_with_their_kinds_once() -> None:
     tree.close_leaf(child, first)
     tree.close_leaf(child + 1, second)
     other.close_leaf(0, second)
-    assert flatten([tree, other], 2) == ([first, second], bytes([1, 2, 3, 3]))
-    assert flatten([tree], 200) == ([first, second], bytes([1, 0xC8, 1, 0xC9, 1]))
+    assert flatten(close([tree, other]), 2) == ([first, second], bytes([1, 2, 3, 3]))
+    assert flatten(close([tree]), 200) == ([first, second], bytes([1, 0xC8, 1, 0xC9, 1]))
 
 
 @settings(max_examples=25)

@@ -40,7 +40,7 @@ def test_a_tree_closes_exactly_when_every_leaf_has_a_reason(seed: int, splits: i
         with pytest.raises(OpenTreeError):
             close(trees)
         with pytest.raises(OpenTreeError):
-            ClosedTree(tuple(trees))
+            ClosedTree(tuple(trees))  # type: ignore[arg-type] # what is refused
     tree.close_leaf(left_open, OTHER)
     assert close([tree]).leaves == splits + 1
     tree.reopen(left_open)
