@@ -21,7 +21,10 @@ from farkas.engine.replay import Replayer
 from farkas.engine.tree import OpenTreeError, ProofTree
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
+from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import Propagator, Refined, Rows
+from farkas.runtime_cuda.native import NativePropagator
+from farkas.runtime_cuda.prepared import prepare
 from farkas.specs.query import Case, Semantics
 from tests.engine.pieces import minimum
 from tests.nets import Net, atom, case, dense, random_layers, varied
@@ -151,6 +154,43 @@ def test_rows_that_are_no_numbers_close_nothing(monkeypatch: pytest.MonkeyPatch,
     assert not isinstance(verdict, Holds)
 
 
+CHAIN = varied(np.random.default_rng(2), "plain")
+CHAIN_LEAST = minimum(CHAIN.program, *BOX, ROW, ())
+CHAIN_UNSAFE = [case(*BOX, [atom(ROW, CHAIN_LEAST + Fraction(1, 64))])]
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["value", "constant", "inputs", "lower", "upper", "score"])
+def test_what_the_compiled_kernel_hands_over_closes_nothing_when_it_is_no_number(
+    monkeypatch: pytest.MonkeyPatch, bad: float, part: str
+) -> None:
+    """Without the kernel the same search runs on NumPy, and the test says nothing new."""
+    without_attack(monkeypatch)
+    original = NativePropagator.examine
+
+    def examine(self: NativePropagator, *args: Any) -> Any:
+        refined, rows, score = original(self, *args)
+        broken = {"lower": refined.lower, "upper": refined.upper, "score": score}
+        broken |= {"value": rows.value, "constant": rows.const, "inputs": rows.inputs}
+        broken[part][..., 0] = -abs(bad) if part == "lower" else abs(bad) if part == "upper" else bad
+        return refined, rows, score
+
+    monkeypatch.setattr(NativePropagator, "examine", examine)
+    assert not isinstance(run(CHAIN_UNSAFE, CHAIN, timeout_s=0.5), Holds)
+
+
+def test_an_exception_in_the_compiled_kernel_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def examine(self: NativePropagator, *args: Any) -> Any:
+        raise MemoryError("no memory for one box")
+
+    without_attack(monkeypatch)
+    monkeypatch.setattr(NativePropagator, "examine", examine)
+    monkeypatch.setattr(Propagator, "refine", examine)
+    with pytest.raises(MemoryError):
+        run(CHAIN_UNSAFE, CHAIN)
+
+
 # Lost work -----------------------------------------------------------------------------------------------------------
 
 
@@ -261,7 +301,8 @@ def test_progress_is_reported_while_the_search_goes_on() -> None:
 
 def test_batches_grow_and_shrink_with_the_time_they_take() -> None:
     query = NET.query(SAFE)
-    search = Search(None, query.families[0], False, 0.0, lambda x: x, [])  # type: ignore[arg-type] # not looked at
+    net = prepare(NET.program, binary32=False, backend=numpy_backend())
+    search = Search(net, query.families[0], False, 0.0, lambda x: x, [ProofTree()])
     for seconds, wanted in [(0.01, 16), (0.01, 32), (0.2, 32), (0.5, 16), *[(0.01, None)] * 9]:
         search._adapt(seconds)
         assert wanted is None or search.progress.batch == wanted
