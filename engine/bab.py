@@ -33,6 +33,7 @@ from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Family, Matrix, bisect
 from farkas.engine.tree import Closing, LeafKind, ProofTree
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, Propagator, Refined, Rows
+from farkas.runtime_cuda.native import Kernel, NativePropagator, kernel
 from farkas.runtime_cuda.prepared import Prepared
 
 RULES = (ADAPTIVE, ZERO, PARALLEL)
@@ -114,9 +115,11 @@ class Search:
     progress: Progress = field(default_factory=Progress)
     queue: list[Block] = field(default_factory=list)
     stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can improve
+    kernel: Kernel | None = None  # compiled bounds, where they fit the network
 
     def start(self) -> None:
-        """Put the root box of every case on the queue."""
+        """Choose who computes the bounds, and put the root box of every case on the queue."""
+        self.kernel = kernel(self.net)
         count = len(self.family.members)
         unknown = np.full((count, self.net.width), np.inf)
         index = np.arange(count)
@@ -178,6 +181,29 @@ class Search:
 
     def _step(self, block: Block, budget: Budget) -> list[Candidate]:
         net = self._packed(block)
+        worker, refined, rows, scores = self._bounds(net, block, budget)
+        verdict = _Verdicts(self, worker, refined, rows, net.backend.asarray(self.family.thresholds[block.case]))
+        self.progress.boxes += len(block)
+        still = self._record(block, verdict)
+        candidates = self._candidates(block, rows, verdict, still)
+        if len(still):
+            weights = verdict.open_weights()
+            if scores is None:
+                score = net.backend.to_numpy(sensitivity(net, refined, rows, net.backend.asarray(weights)))
+            else:
+                score = (weights[:, None] @ scores)[:, 0] * (0.5 * (block.x_upper - block.x_lower))
+            self._split(block, net, refined, score[still], verdict, still)
+        return candidates
+
+    def _bounds(
+        self, net: Prepared, block: Block, budget: Budget
+    ) -> tuple[Propagator | NativePropagator, Refined, Rows, Matrix | None]:
+        """Bounds of the block's neurons and rows; the compiled kernel scores the inputs (B, R, n0) on the way."""
+        if self.kernel is not None:
+            native = NativePropagator(self.kernel, budget.check)
+            return native, *native.examine(
+                block.x_lower, block.x_upper, block.lower, block.upper, self.family.y_rows, self.family.x_rows, RULES
+            )
         asarray = net.backend.asarray
         worker = Propagator(net, INTERMEDIATE, budget.check)
         refined = worker.refine(
@@ -188,17 +214,13 @@ class Search:
             influence=True,
         )
         x_rows = None if self.family.x_rows is None else asarray(self.family.x_rows)
-        rows = worker.bound(refined.boxes, asarray(self.family.y_rows), x_rows, RULES)
-        verdict = _Verdicts(self, worker, refined, rows, asarray(self.family.thresholds[block.case]))
-        self.progress.boxes += len(block)
-        still = self._record(block, verdict)
-        candidates = self._candidates(block, rows, verdict, still)
-        self._split(block, net, refined, rows, verdict, still)
-        return candidates
+        return worker, refined, worker.bound(refined.boxes, asarray(self.family.y_rows), x_rows, RULES), None
 
     def _packed(self, block: Block) -> Prepared:
+        if self.kernel is not None or not self.net.packable:  # the kernel packs by itself, box by box
+            return self.net
         alive = ~(block.upper <= 0).all(axis=0)
-        if not self.net.packable or alive.mean() > PACK_BELOW:
+        if alive.mean() > PACK_BELOW:
             return self.net
         return self.net.pack(alive)
 
@@ -236,11 +258,11 @@ class Search:
             best = np.maximum(best, free[:, rows].min(axis=1) if rows else np.inf)
         return best
 
-    def _split(self, block: Block, net: Prepared, refined: Refined, rows: Rows, verdict: _Verdicts, still: Any) -> None:
-        if not len(still):
-            return
+    def _split(
+        self, block: Block, net: Prepared, refined: Refined, score: Matrix, verdict: _Verdicts, still: Any
+    ) -> None:
+        """Bisect the boxes `still` along their inputs of highest score, (len(still), n0)."""
         to_numpy = net.backend.to_numpy
-        score = to_numpy(sensitivity(net, refined, rows, net.backend.asarray(verdict.open_weights())))[still]
         x_lower, x_upper = block.x_lower[still], block.x_upper[still]
         first, second = bisect(x_lower, x_upper, self.binary32)
         # Both halves lie in the box and are smaller than it; otherwise bisection would go on for ever.
@@ -285,7 +307,9 @@ class Search:
 class _Verdicts:
     """Which disjuncts of which boxes are refuted, and how; combinations of two atoms are tried on the open ones."""
 
-    def __init__(self, search: Search, worker: Propagator, refined: Refined, rows: Rows, thresholds: Any) -> None:
+    def __init__(
+        self, search: Search, worker: Propagator | NativePropagator, refined: Refined, rows: Rows, thresholds: Any
+    ) -> None:
         to_numpy = search.net.backend.to_numpy
         self._family = search.family
         self._disjuncts = search.family.disjuncts
@@ -354,7 +378,7 @@ class _Verdicts:
     def _combine(
         self,
         search: Search,
-        worker: Propagator,
+        worker: Propagator | NativePropagator,
         refined: Refined,
         rows: Rows,
         thresholds: Any,
@@ -370,7 +394,10 @@ class _Verdicts:
             - to_numpy(thresholds)[open_boxes][:, None, list(members)]
         )
         x_lower, x_upper = to_numpy(refined.boxes.x_lower)[open_boxes], to_numpy(refined.boxes.x_upper)[open_boxes]
-        value, _, pair, ratio = _best_pair(coef, const, x_lower, x_upper)
+        if isinstance(worker, NativePropagator):
+            value, _, pair, ratio = worker.best_pair(coef, const, x_lower, x_upper, RATIOS)
+        else:
+            value, _, pair, ratio = _best_pair(coef, const, x_lower, x_upper)
         hopeful = np.flatnonzero(value > search.margin)
         if not len(hopeful):
             return
