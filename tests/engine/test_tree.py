@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farkas.engine.tree import ClosedTree, Closing, LeafKind, OpenTreeError, ProofTree, close
+from farkas.engine.tree import ClosedTree, Closing, LeafKind, OpenTreeError, Proof, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Violated
 from farkas.specs.query import Semantics
 
@@ -120,3 +120,43 @@ def test_verdict_words_are_those_of_vnnlib() -> None:
     tree = ProofTree()
     tree.close_leaf(0, KIND)
     assert Holds(close([tree]), Semantics.REAL, "checkable").word == "unsat"
+
+
+# Frozen proofs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (),
+        ((-1, -1),),  # an open leaf
+        ((0, -1), (-1, 0)),  # a child is missing
+        ((0, -1), (-1, 0), (-1, 0), (-1, 0)),  # one too many
+        ((-1, 0), (-1, 0)),
+        ((-1, 1),),  # no such kind
+        ((3, 0),),  # neither inner node nor leaf
+    ],
+)
+def test_a_frozen_proof_is_one_whole_tree(steps: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(OpenTreeError):
+        Proof(steps, (KIND,))
+    assert Proof(((0, -1), (-1, 0), (1, -1), (-1, 0), (-1, 0)), (KIND,)).leaves == 3
+
+
+def test_what_happens_to_the_tree_later_leaves_the_proof_alone() -> None:
+    tree = ProofTree()
+    tree.close_leaf(0, KIND)
+    proof = close([tree])
+    tree.reopen(0)
+    tree.split(0, 1)
+    assert proof.trees[0].steps == ((-1, 0),) and proof.leaves == 1
+    with pytest.raises(OpenTreeError):
+        ClosedTree((tree,))  # type: ignore[arg-type] # what is refused
+
+
+@pytest.mark.parametrize(("evidence", "certificate"), [("certified", None), ("checkable", b"NNC1"), ("sure", None)])
+def test_holds_says_certified_with_a_certificate_and_only_then(evidence: str, certificate: bytes | None) -> None:
+    tree = ProofTree()
+    tree.close_leaf(0, KIND)
+    with pytest.raises(ValueError, match="evidence"):
+        Holds(close([tree]), Semantics.REAL, evidence, certificate=certificate)
