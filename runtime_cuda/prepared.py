@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
-from farkas.ir.error_terms import rounding_error, within_range
+from farkas.ir.error_terms import relative_error, rounding_error, within_range
 from farkas.ir.linear import Dense, LinearMap
 from farkas.runtime_cuda.backend import Backend
 from farkas.runtime_cuda.rounding import engine_gamma, up
@@ -54,10 +54,12 @@ class Layer:
     def error(self, values: list[Any]) -> Any:
         """(B, n): E of this node, for the execution and for the engine; infinite where an obligation fails."""
         magnitude = self.magnitudes(values)
-        error = magnitude * (engine_gamma(self.fan_in + len(self.operands)) + self.relative * 1.0001)
         u_sum = self.u_sum(values)
-        if self.binary32 and self.count > 0:
-            error = error + rounding_error(self.count, magnitude, self.weight_sum, u_sum)
+        error = magnitude * (engine_gamma(self.fan_in + len(self.operands)) * (1.0 + self.relative))
+        if not self.binary32 or self.count == 0:
+            error = error + relative_error(self.relative, magnitude)
+        else:
+            error = error + rounding_error(self.count, magnitude, self.weight_sum, u_sum, self.relative)
             finite = within_range(self.count, magnitude, self.weight_sum, u_sum, self.relative, self.peak)
             error = self.xp.where(finite, error, self.xp.inf)
         return up(error + self.resolution * u_sum + UNDERFLOW)
