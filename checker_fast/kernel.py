@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from farkas.checker.kernel import EMPTY, OPEN, Kernel, Point, Prover, ReferenceProver, check_counts
+from farkas.checker.kernel import EMPTY, OPEN, Kernel, Prover, ReferenceProver, check_counts
 from farkas.checker.query import Bound, Box, Claim, Network
 from farkas.checker_fast.forward import Forward
 from farkas.checker_fast.frame import Frame, Plan, plan
-from farkas.checker_fast.limbs import Budget
+from farkas.checker_fast.limbs import Budget, Ints
 from farkas.checker_fast.matrices import Unsupported
 from farkas.checker_fast.seeds import claim_seeds
 from farkas.checker_fast.state import State, boxes_as_arrays, frame_of, gather, point, start, store
@@ -34,6 +34,9 @@ CHUNK = 1 << 16
 """Coefficients per array in a backward pass: larger arrays leave the second-level cache."""
 ROWS = 192
 """Rows per array at least: with fewer, reading the weights of a wide layer costs more than multiplying them."""
+
+PIECE = 1 << 21
+"""Neurons at once, over all tree nodes of a wave: bounds the memory."""
 
 
 class Accelerated:
@@ -69,6 +72,7 @@ class AcceleratedProver:
         self.plan = made
         self.redone = 0
         self._chunk = chunk
+        self._piece = max(1, PIECE // made.width)
 
     @cached_property
     def _reference(self) -> ReferenceProver:
@@ -82,66 +86,62 @@ class AcceleratedProver:
 
     def derive(self, parents: State, boxes: Sequence[Box]) -> State:
         count = len(boxes)
-        state = State(
-            parents.status.copy(), np.zeros(count, np.bool_), np.zeros((count, 3, self.plan.width)), boxes=tuple(boxes)
-        )
-        held = np.array([row in parents.points for row in range(count)], dtype=np.bool_)
-        rows = np.flatnonzero((parents.status == OPEN) & ~held)
-        slow = set(np.flatnonzero((parents.status == OPEN) & held).tolist())
-        if len(rows):
-            low, high, large = boxes_as_arrays([boxes[row] for row in rows.tolist()], self.plan.budget.value)
-            frame = Frame(self.plan, low, high)
-            forward = Forward(frame, parents.numbers[rows], large, self._chunk)
-            forward.run()
-            state.status[rows] = np.where(forward.empty, EMPTY, OPEN)
-            for v, place in enumerate(self.plan.places):
-                if place is not None:
-                    state.numbers[rows, 0, place] = frame.low[v]
-                    state.numbers[rows, 1, place] = frame.high[v]
-                    state.numbers[rows, 2, place] = frame.errors[v]
-            slow.update(rows[forward.bad].tolist())
-        for row in sorted(slow):
+        numbers = np.zeros((count, 3, self.plan.width))
+        state = State(parents.status.copy(), np.zeros(count, np.bool_), numbers, boxes=tuple(boxes))
+        slow = [row for row in parents.points if parents.status[row] == OPEN]
+        fast = [row for row in range(count) if parents.status[row] == OPEN and row not in parents.points]
+        for at in range(0, len(fast), self._piece):
+            slow += self._derive(parents, state, np.array(fast[at : at + self._piece]))
+        for row in slow:
             self.redone += 1
             parent = point(self.plan, parents, row)
             store(self.plan, state, row, self._reference.derive([parent], [boxes[row]])[0])
         return state
 
+    def _derive(self, parents: State, state: State, rows: Ints) -> list[int]:
+        """Fills in rows of the state; those that the reference kernel has to do again."""
+        low, high, large = boxes_as_arrays([state.boxes[row] for row in rows.tolist()], self.plan.budget.value)
+        frame = Frame(self.plan, low, high)
+        forward = Forward(frame, parents.numbers[rows], large, self._chunk)
+        forward.run()
+        state.status[rows] = np.where(forward.empty, EMPTY, OPEN)
+        for v, place in enumerate(self.plan.places):
+            if place is not None:
+                state.numbers[rows, 0, place] = frame.low[v]
+                state.numbers[rows, 1, place] = frame.high[v]
+                state.numbers[rows, 2, place] = frame.errors[v]
+        redo: list[int] = rows[forward.bad].tolist()
+        return redo
+
     def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
         closed = [bool(state.status[row] == EMPTY) for row in rows]
-        todo: list[int] = []
-        for i, (row, claim) in enumerate(zip(rows, claims, strict=True)):
-            if state.status[row] == OPEN and None not in claim:
-                if row in state.points:
-                    self._close_slowly(state, rows, claims, closed, i)
-                else:
-                    todo.append(i)
-        if todo:
-            for i in self._close_fast(state, rows, claims, closed, todo):
-                self._close_slowly(state, rows, claims, closed, i)
+        asked = [i for i, row in enumerate(rows) if state.status[row] == OPEN and None not in claims[i]]
+        slow = [i for i in asked if rows[i] in state.points]
+        fast = [i for i in asked if rows[i] not in state.points]
+        for at in range(0, len(fast), self._piece):
+            part = fast[at : at + self._piece]
+            answers = self._close(state, [rows[i] for i in part], [claims[i] for i in part])
+            slow += [i for i, answer in zip(part, answers, strict=True) if answer is None]
+            for i, answer in zip(part, answers, strict=True):
+                closed[i] = answer is True
+        for i in slow:
+            self.redone += 1
+            found = point(self.plan, state, rows[i])
+            closed[i] = self._reference.close([found], [0], [claims[i]])[0]
         return closed
 
-    def _close_slowly(
-        self, state: State, rows: Sequence[int], claims: Sequence[Claim], closed: list[bool], i: int
-    ) -> None:
-        self.redone += 1
-        found: Point = point(self.plan, state, rows[i])
-        closed[i] = self._reference.close([found], [0], [claims[i]])[0]
-
-    def _close_fast(
-        self, state: State, rows: Sequence[int], claims: Sequence[Claim], closed: list[bool], todo: list[int]
-    ) -> list[int]:
-        """Decides the entries `todo`, but for those that it returns."""
-        distinct = sorted({rows[i] for i in todo})
+    def _close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool | None]:
+        """`close` for open rows that the arrays hold, claims without None; None: the reference kernel has to answer."""
+        distinct = sorted(set(rows))
         number = {row: n for n, row in enumerate(distinct)}
         low, high, large = boxes_as_arrays([state.boxes[row] for row in distinct], self.plan.budget.value)
         frame = frame_of(self.plan, state, np.array(distinct), low, high)
         asked: dict[int, list[tuple[int, Bound]]] = {}
-        for i in todo:
-            closed[i] = True
-            for bound in claims[i]:
+        for i, claim in enumerate(claims):
+            for bound in claim:
                 if bound is not None:
                     asked.setdefault(bound.rule, []).append((i, bound))
-        unsure: set[int] = set()
+        answers: list[bool | None] = [True] * len(rows)
         size = max(1, self._chunk // max(self.plan.network.sizes))
         for rule, pairs in asked.items():
             for at in range(0, len(pairs), size):
@@ -151,7 +151,7 @@ class AcceleratedProver:
                 values = sweep.run(self.plan.network.output)
                 for (i, bound), value, bad in zip(part, values[:, 0].tolist(), sweep.bad | large[chosen], strict=True):
                     if bad:
-                        unsure.add(i)
+                        answers[i] = None if answers[i] is True else answers[i]
                     elif not bound.closed_by(value):
-                        closed[i] = False
-        return sorted(i for i in unsure if closed[i])
+                        answers[i] = False
+        return answers

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.kernel import EMPTY, FAILED, MAX_COUNT, OPEN, Point, Reference, ReferenceProver
 from farkas.checker.query import Affine, Bound, Box, H, Input, K, Matrix, Network, P, Relu
+from farkas.checker_fast import kernel
 from farkas.checker_fast.kernel import Accelerated, AcceleratedProver, accelerated_kernel
 from farkas.checker_fast.state import point
 from tests.checker_fast.networks import Family, children, claims, families, huge_families, network, root, steep_families
@@ -296,3 +297,10 @@ def test_an_error_term_times_a_large_coefficient_does_not_wrap_around() -> None:
     for beside in (-1, 0, 1):
         claim = (Bound(0, row, (), Fraction(lower + beside, 1 << K), False),)
         assert fast.close(state, [0], [claim]) == reference.close(points, [0], [claim]) == [beside < 0]
+
+
+@given(seeds, families())
+def test_how_a_wave_is_cut_into_pieces_does_not_matter(seed: int, family: Family) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "PIECE", 1)
+        compared(seed, family, Accelerated(), True, (0,))
