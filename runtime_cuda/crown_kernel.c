@@ -36,6 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LAYOUT 1  /* counts changes of what native.py hands over */
 #define LANES 8   /* everything is padded to whole vectors of the widest kind */
 #define BLOCK 6   /* rows of a register block: with two vectors of columns 12 accumulators, and 15 registers in all */
 #define CHUNK 48  /* rows substituted together, a multiple of BLOCK: 21 KB of coefficients for layers of 56 */
@@ -459,6 +460,9 @@ static void ask(const struct network *net, struct work *w, const struct question
                    (size_t)inputs * sizeof(double));
     }
 }
+
+/* What native.py must agree to: its version of the structures and functions, and the size of the largest. */
+int64_t farkas_layout(void) { return LAYOUT * 4096 + (int64_t)sizeof(struct network); }
 
 /* Boxes x_lower, x_upper (boxes, inputs) with inherited bounds lower, upper (boxes, width), refined in place; empty
    (boxes); errors (boxes, total + layers), by layer those of its rows and the view's cut; then the question's rows.  Arrays for the answers come filled for empty boxes.

@@ -36,6 +36,7 @@ from farkas.runtime_cuda.rounding import U64, engine_gamma
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
+LAYOUT = 1  # of the kernel's source: counts changes of what is handed over
 LANES = 8
 DENSIFIED = 1 << 16  # entries up to which a map that is not stored as a matrix becomes one
 LARGEST_WORK = 2e9  # multiplications a box, all neurons unstable: a fifth of a second between ticks
@@ -77,6 +78,9 @@ def _library() -> ctypes.CDLL | None:
     if not path.is_file():
         return None
     library = ctypes.CDLL(str(path))
+    library.farkas_layout.restype = ctypes.c_int64
+    if library.farkas_layout() != LAYOUT * 4096 + ctypes.sizeof(_Network):
+        return None  # built from another version of the source: build again
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.farkas_examine.argtypes = [pointer, number, *[pointer] * 8]
     library.farkas_bound.argtypes = [pointer, number, *[pointer] * 8]

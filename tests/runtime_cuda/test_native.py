@@ -383,6 +383,16 @@ def test_programs_that_end_in_relu_or_are_too_large_are_left_to_numpy(monkeypatc
 
 
 @built
+def test_an_object_built_from_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    native._library.cache_clear()
+    monkeypatch.setattr(native, "LAYOUT", native.LAYOUT + 1)
+    assert not native.available()
+    native._library.cache_clear()
+    monkeypatch.undo()
+    assert native.available()
+
+
+@built
 def test_the_environment_switches_the_kernel_off(monkeypatch: pytest.MonkeyPatch) -> None:
     net = prepare(network(np.random.default_rng(0), [2, 3, 2]), binary32=True, backend=numpy_backend())
     monkeypatch.setenv("FARKAS_NATIVE", "0")
