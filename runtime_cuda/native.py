@@ -204,7 +204,7 @@ def _factors(layer: Layer, rows: int, way: int) -> tuple[float, float, float, fl
     Layer.error counts where a layer has many more rows than columns.
     """
     count = max(layer.fan_in + 1, rows + way - 256)
-    share = engine_gamma(count) + layer.relative * 1.0001
+    share = engine_gamma(count) * (1.0 + layer.relative) + layer.relative
     floor, limit = 0.0, np.inf
     if layer.binary32 and layer.count:
         share += float(gamma(layer.count + 2)) * (1.0 + layer.relative)
