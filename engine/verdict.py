@@ -28,8 +28,8 @@ class Statistics:
     """What a run did: boxes bounded, leaves closed, boxes still open, seconds of wall and CPU time.
 
     bound: best proved margin of the worst open box (None when none is open); closest: how far the closest candidate
-    was from violating, in the units of the property's left-hand sides (None when none was met); engine: the array
-    module.
+    was from violating, in the units of the property's left-hand sides (None when none was met); engine: what computed
+    the bounds: `compiled`, or the array module.
     """
 
     boxes: int = 0

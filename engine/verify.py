@@ -267,6 +267,6 @@ class _Run:
             closest=float(closest) if np.isfinite(closest) else None,
             time_s=self.budget.elapsed_s,
             cpu_s=time.process_time() - self._cpu,
-            engine=self.backend.name,
+            engine="compiled" if any(search.kernel for search in self.searches) else self.backend.name,
             off_grid=self.query.sets.off_grid,
         )

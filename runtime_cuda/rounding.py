@@ -30,4 +30,3 @@ def engine_gamma(count: int) -> float:
 def up(values: Any, count: int = 8) -> Any:
     """Nonnegative computed values, raised above the exact ones that took at most `count` roundings."""
     return values * (1.0 + 2.0 * (count + 8) * U64)
-
