@@ -65,13 +65,14 @@ def tiny(seed: int, inputs: int, steps: int) -> tuple[list[Layer], Net, list[lis
 
 
 def near(layers: Sequence[Layer], net: Net, axes: list[list[Fraction]], rng: np.random.Generator) -> tuple[Case, str]:
-    """A property whose threshold is an output of some execution of some point, or the next number beside one."""
+    """A property whose threshold is an output of some execution of some point, or a number up to 128 ulp beside one."""
     grid = list(product(*axes))
     results = sorted({y[0] for _, y in outcomes(layers, net, grid, random.Random(int(rng.integers(2**30))))})
     sign = int(rng.choice([-1, 1]))
     picked = np.float32(float(results[0] if sign > 0 else results[-1]))
-    for _ in range(rng.integers(0, 3)):
-        picked = np.nextafter(picked, np.float32(rng.choice([-np.inf, np.inf])))
+    towards = np.float32(rng.choice([-np.inf, np.inf]))
+    for _ in range(int(rng.choice([0, 1, 2, 8, 32, 128]))):
+        picked = np.nextafter(picked, towards)
     unsafe = atom([sign], sign * Fraction(float(picked)), strict=bool(rng.random() < 0.5))
     return case([axis[0] for axis in axes], [axis[-1] for axis in axes], [unsafe]), "min" if sign > 0 else "max"
 
