@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 
 TESTS = {
-    "checker/kernel.py": "tests/checker/test_kernel.py tests/checker/test_tree.py tests/checker/test_check.py",
+    "checker/kernel.py": "tests/checker/test_kernel.py tests/checker_fast/test_kernel.py tests/checker/test_tree.py "
+    "tests/checker/test_check.py",
     "checker/tree.py": "tests/checker/test_tree.py tests/checker/test_check.py",
     "checker/query.py": "tests/checker/test_kernel.py tests/checker/test_tree.py tests/checker/test_check.py",
     "checker/integer.py": "tests/checker/test_integer.py tests/checker/test_network.py tests/checker/test_check.py",

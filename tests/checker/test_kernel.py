@@ -257,6 +257,36 @@ def test_underflow_that_large_weights_magnify_counts() -> None:
     assert derive(network, box([0], [0]), rounded=True)[1].status == FAILED
 
 
+@pytest.mark.parametrize(("exponent", "status"), [(82, OPEN), (83, FAILED)])
+def test_the_underflow_obligation_by_hand(exponent: int, status: int) -> None:
+    # One product: 4 (1 + 2) (1 + 2^e) 2^-126 must stay below 2^-40: 12 * 2^82 < 2^86 <= 12 * 2^83.
+    network = Network((Input(1), affine(full([[1 << (exponent + P)]]), [0], 0, 1)), (1, 1), 1)
+    assert derive(network, box([0], [0]), rounded=True)[1].status == status
+
+
+def test_the_error_of_a_single_product_by_hand() -> None:
+    # M' = 2^20 + 1 units, k = 1 + 2: 3 * 2^16 (2^20 + 1) / (2^24 - 3) = 12288.01..., so E = 12289 + 1.
+    _, point = derive(chain(0, 1, count=1), units(2**20, 2**20), rounded=True)
+    assert point.errors[1] == [12290]
+
+
+def test_backward_rows_tighten_at_the_root_and_below_it_by_hand() -> None:
+    # y = relu(x) - relu(x) over [-1, 3]: s = t = 3/4, a = 1, so y >= x - (3 x + 3) / 4 >= -1, and y <= 1 alike;
+    # over [-1/4, 3/4]: s = 3/4, t = 3/16, y >= x / 4 - 3/16 >= -1/4.  Intervals give -3 and -3/4.  The input may be
+    # negative, so its floored coefficient costs up to 2^-24 of that, which the bounds show as one unit.
+    unit = 1 << P
+    network = Network(
+        (Input(1), affine(full([[unit], [unit]]), [0, 0], 0), Relu(1), affine(full([[unit, -unit]]), [0], 2), Relu(3)),
+        (1, 2, 2, 1, 1),
+        4,
+    )
+    prover = Reference().prepare(network, False, (0,))
+    (root,) = prover.derive(prover.start(1), [box([-1], [3])])
+    assert (root.lower[3], root.upper[3]) == ([-unit - 1], [unit + 1])
+    (child,) = prover.derive([root], [box([Fraction(-1, 4)], [Fraction(3, 4)])])
+    assert (child.lower[3], child.upper[3]) == ([-unit // 4 - 1], [unit // 4 + 1])
+
+
 def test_overflow_of_a_partial_sum_counts_though_the_sum_is_small() -> None:
     big = 3 << (126 + P)  # 0.75 * 2^128: two of them overflow in one order and cancel in another
     network = Network((Input(3), affine(full([[big, big, -2 * big]]), [0], 0, 3)), (3, 1), 1)
