@@ -30,6 +30,11 @@ def main(words: list[str], start: float) -> int:
     from farkas.ir.execute import execute
 
     net = load(args.network)
+    if args.order == "mlas-k256-fma":
+        # The name says what onnxruntime computes; where the installed one computes otherwise, it is refused.
+        from farkas.engine.fingerprint import require_mlas_k256
+
+        require_mlas_k256()
     outputs = execute(net.graph, _input(args.input, net), args.order).ravel()
     bits = outputs.view("uint32")
     print("\n".join(f"Y_{j} {value} {bit:08x}" for j, (value, bit) in enumerate(zip(outputs, bits, strict=True))))
