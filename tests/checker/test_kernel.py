@@ -257,11 +257,20 @@ def test_underflow_that_large_weights_magnify_counts() -> None:
     assert derive(network, box([0], [0]), rounded=True)[1].status == FAILED
 
 
-@pytest.mark.parametrize(("exponent", "status"), [(82, OPEN), (83, FAILED)])
-def test_the_underflow_obligation_by_hand(exponent: int, status: int) -> None:
-    # One product: 4 (1 + 2) (1 + 2^e) 2^-126 must stay below 2^-40: 12 * 2^82 < 2^86 <= 12 * 2^83.
-    network = Network((Input(1), affine(full([[1 << (exponent + P)]]), [0], 0, 1)), (1, 1), 1)
+@pytest.mark.parametrize(("beyond", "status"), [(-1, OPEN), (0, FAILED)])
+def test_the_underflow_obligation_to_the_unit_by_hand(beyond: int, status: int) -> None:
+    # One product: 4 (1 + 2) (1 + w) 2^-126 < 2^-40, that is w < 2^86 / 12 - 1.
+    least = -(-(1 << (86 + P)) // 12) - (1 << P)
+    network = Network((Input(1), affine(full([[least + beyond]]), [0], 0, 1)), (1, 1), 1)
     assert derive(network, box([0], [0]), rounded=True)[1].status == status
+
+
+@pytest.mark.parametrize(("short", "status"), [(5, OPEN), (3, FAILED)])
+def test_the_overflow_obligation_counts_the_error_by_hand(short: int, status: int) -> None:
+    # w x = 2^128 - short 2^104 is below the largest number, 2^128 - 2^104; the error of a product is some 3 * 2^104.
+    weight = ((1 << 64) - (short << 40)) << P
+    network = Network((Input(1), affine(full([[weight]]), [0], 0, 1)), (1, 1), 1)
+    assert derive(network, box([1 << 64], [1 << 64]), rounded=True)[1].status == status
 
 
 def test_the_error_of_a_single_product_by_hand() -> None:
