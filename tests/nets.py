@@ -87,6 +87,7 @@ def random_layers(rng: np.random.Generator, sizes: Sequence[int], *, eighths: bo
 
 
 SHAPES = ("plain", "residual", "leaky", "abs", "max", "min", "clip", "scaled", "conv", "pool", "mean")
+EXACT_SHAPES = SHAPES[:-1]  # whose coefficients float64 holds, so that the core program is the network exactly
 
 
 def varied(rng: np.random.Generator, shape: str, *, inputs: int = 2, eighths: bool = True) -> Net:

@@ -20,7 +20,7 @@ from tests.nets import Box, Net, atom
 MARGIN = Fraction(1, 1000)
 
 
-def decided(net: Net, cases: Sequence[Case], semantics: Semantics = Semantics.REAL, timeout_s: float = 5.0) -> Verdict:
+def decided(net: Net, cases: Sequence[Case], semantics: Semantics = Semantics.REAL, timeout_s: float = 3.0) -> Verdict:
     """The engine's own answer, also where the checker has no reading of the network yet."""
     return verify(net.query(cases, semantics), Options(timeout_s=timeout_s, trust=frozenset({"crown"})))
 

@@ -181,7 +181,7 @@ def test_what_the_compiled_kernel_hands_over_closes_nothing_when_it_is_no_number
 
 
 def test_an_exception_in_the_compiled_kernel_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    def examine(self: NativePropagator, *args: Any) -> Any:
+    def examine(self: Any, *args: Any, **keywords: Any) -> Any:
         raise MemoryError("no memory for one box")
 
     without_attack(monkeypatch)
