@@ -55,7 +55,7 @@ def test_the_properties_used_here_are_decided_when_nothing_goes_wrong() -> None:
 
 def test_a_blind_attack_leaves_a_violated_property_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     without_attack(monkeypatch)
-    assert isinstance(run(UNSAFE), Unknown)
+    assert isinstance(run(UNSAFE, timeout_s=0.5), Unknown)
 
 
 # Exceptions ----------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_an_exception_anywhere_is_no_verdict(
 
     monkeypatch.setattr(owner, name, broken)
     try:
-        verdict = run(UNSAFE)
+        verdict = run(UNSAFE, timeout_s=0.4)
     except Broken:
         return
     assert isinstance(verdict, Unknown)
@@ -134,7 +134,7 @@ def test_bounds_that_are_no_numbers_close_nothing(monkeypatch: pytest.MonkeyPatc
         return found
 
     monkeypatch.setattr(Propagator, "refine", refine)
-    assert not isinstance(run(UNSAFE, timeout_s=0.5), Holds)
+    assert not isinstance(run(UNSAFE, timeout_s=0.3), Holds)
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
@@ -177,7 +177,7 @@ def test_what_the_compiled_kernel_hands_over_closes_nothing_when_it_is_no_number
         return refined, rows, score
 
     monkeypatch.setattr(NativePropagator, "examine", examine)
-    assert not isinstance(run(CHAIN_UNSAFE, CHAIN, timeout_s=0.5), Holds)
+    assert not isinstance(run(CHAIN_UNSAFE, CHAIN, timeout_s=0.3), Holds)
 
 
 def test_an_exception_in_the_compiled_kernel_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:

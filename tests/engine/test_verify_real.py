@@ -21,7 +21,7 @@ shapes = st.sampled_from(EXACT_SHAPES)
 UNIT: Box = ((Fraction(-1), Fraction(-1)), (Fraction(1), Fraction(1)))
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(seeds, shapes, boxes(2), st.booleans())
 def test_verdicts_are_those_of_exact_enumeration(seed: int, shape: str, box: Box, conjunctive: bool) -> None:
     rng = np.random.default_rng(seed)
