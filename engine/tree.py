@@ -106,7 +106,7 @@ class Proof:
         for position, (dimension, kind) in enumerate(self.steps):
             if expected == 0:
                 raise OpenTreeError(f"step {position} follows a complete tree")
-            if (dimension == OPEN) == (kind == OPEN) or kind >= len(self.kinds):
+            if (dimension == OPEN) == (kind == OPEN) or min(dimension, kind) < OPEN or kind >= len(self.kinds):
                 raise OpenTreeError(f"leaf {position} of the preorder is open")
             expected += 1 if kind == OPEN else -1
         if expected:

@@ -19,7 +19,7 @@ from farkas.engine.certify import beyond_checker, certify_holds, certify_violate
 from farkas.engine.falsify import Attack
 from farkas.engine.options import Options
 from farkas.engine.polish import polish
-from farkas.engine.problem import Family
+from farkas.engine.problem import Family, Matrix
 from farkas.engine.query import Query
 from farkas.engine.replay import Replay, Replayer
 from farkas.engine.tree import ProofTree, close
@@ -31,7 +31,7 @@ from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.query import Semantics
 
-RESOLUTION = 2.0**-24  # the checker's grid: bounds that allow for it are confirmed by the checker
+RESOLUTION = 2.0**-24  # the checker's grid: with a certificate in view, bounds that allow for it are confirmed by it
 MARGIN = (
     2.0**-30
 )  # what else its integers may cost a leaf (constants at 2^-40); a leaf that loses more is split further
@@ -45,11 +45,13 @@ REPLAYS_A_BATCH = 4
 def verify(query: Query, options: Options) -> Verdict:
     """Decide the query within the options' limits."""
     run = _Run(query, options)
-    verdict = run.decide()
-    if isinstance(verdict, Holds) and options.certify:
-        verdict = certify_holds(query, verdict, run.searches, run.budget)
-    if isinstance(verdict, Violated) and options.certify:
-        verdict = certify_violated(query, verdict)
+    # Overflow to infinity and NaN are values like others here: they prove nothing.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        verdict = run.decide()
+        if isinstance(verdict, Holds) and options.certify:
+            verdict = certify_holds(query, verdict, run.searches, run.budget)
+        if isinstance(verdict, Violated) and options.certify:
+            verdict = certify_violated(query, verdict)
     return replace(verdict, statistics=run.statistics())
 
 
@@ -84,7 +86,12 @@ class _Run:
             found = self._replay(attack.family, attack.sample(self._samples))
             if found is not None:
                 return self._violated(found)
-        self.net = prepare(self.program, binary32=self.binary32, backend=self.backend, resolution=RESOLUTION)
+        self.net = prepare(
+            self.program,
+            binary32=self.binary32,
+            backend=self.backend,
+            resolution=RESOLUTION if self.options.certify else 0.0,
+        )
         outcomes = []
         for attack in attacks:
             outcome = self._search(attack)
@@ -142,7 +149,7 @@ class _Run:
         )
         self.searches.append(search)
         search.start()
-        overflow = self._overflow(search)
+        overflow = self._overflow(search, 0.5 * (family.lower[:1] + family.upper[:1]))
         if overflow is not None:
             return overflow
         for number, candidates in enumerate(search.rounds(self.budget)):
@@ -158,6 +165,10 @@ class _Run:
 
     def _outcome(self, search: Search) -> Unknown | None:
         if not search.is_done:
+            block = search.queue[-1]
+            overflow = self._overflow(search, 0.5 * (block.x_lower[-1:] + block.x_upper[-1:]))
+            if overflow is not None:
+                return overflow
             return self._unknown(
                 Reason.TIMEOUT,
                 f"{search.progress.leaves} leaves closed and {search.progress.open} boxes open after "
@@ -175,15 +186,15 @@ class _Run:
             f"(closest candidate {search.progress.closest:.3g})",
         )
 
-    def _overflow(self, search: Search) -> Unknown | None:
-        """An execution that may overflow at the very centre of a case can be excluded by no split."""
+    def _overflow(self, search: Search, point: Matrix) -> Unknown | None:
+        """Overflow that no split can exclude: it may happen at the very point (1, n0)."""
         if not self.binary32:
             return None
-        net, family = search.net, search.family
-        centre = net.backend.asarray(0.5 * (family.lower[:1] + family.upper[:1]))
+        net = search.net
+        centre = net.backend.asarray(point)
         unknown = net.backend.asarray(np.full((1, net.width), np.inf))
-        point = Propagator(net, ()).refine(centre, centre, -unknown, unknown)
-        for v, error in point.boxes.error.items():
+        refined = Propagator(net, ()).refine(centre, centre, -unknown, unknown)
+        for v, error in refined.boxes.error.items():
             if not np.all(np.isfinite(net.backend.to_numpy(error))):
                 return self._unknown(
                     Reason.OVERFLOW, f"node '{self.program.names[v]}' may overflow binary32 on the input set"

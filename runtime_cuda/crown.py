@@ -327,9 +327,9 @@ class Propagator:
 
     def _floor(self, boxes: Boxes, layer: Layer) -> Any:
         """(B, 1, 1): what cutting the coefficients over the layer's operands to the checker's grid may cost a row."""
-        if self.net.resolution == 0.0:
+        if layer.resolution == 0.0:
             return self.xp.zeros((1, 1, 1))
-        return self.net.resolution * layer.u_sum(boxes.magnitude)[:, :, None]
+        return layer.resolution * layer.u_sum(boxes.magnitude)[:, :, None]
 
     def _concretise(self, boxes: Boxes, rows: Any, const: Any, neurons: dict[int, Any]) -> Rows:
         xp = self.xp
