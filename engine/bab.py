@@ -158,6 +158,14 @@ class Search:
             yield candidates
             self._adapt(budget.elapsed_s - before)
 
+    def cut(self, block: Block, budget: Budget) -> None:
+        """Cut the boxes of a block whatever their bounds say, and put the halves on the queue; may raise OutOfTime."""
+        margin, self.margin = self.margin, np.inf
+        try:
+            self._step(block, budget)
+        finally:
+            self.margin = margin
+
     def _adapt(self, seconds: float) -> None:
         # A quarter of a second a batch keeps the timeout to within 1 s and the progress line alive.
         batch = self.progress.batch
