@@ -265,10 +265,10 @@ def test_the_underflow_obligation_to_the_unit_by_hand(beyond: int, status: int) 
     assert derive(network, box([0], [0]), rounded=True)[1].status == status
 
 
-@pytest.mark.parametrize(("short", "status"), [(5, OPEN), (3, FAILED)])
+@pytest.mark.parametrize(("short", "status"), [(10, OPEN), (7, FAILED), (6, FAILED)])
 def test_the_overflow_obligation_counts_the_error_by_hand(short: int, status: int) -> None:
-    # w x = 2^128 - short 2^104 is below the largest number, 2^128 - 2^104; the error of a product is some 3 * 2^104.
-    weight = ((1 << 64) - (short << 40)) << P
+    # w x = 2^128 - short 2^103 is below the largest number, 2^128 - 2^104; the error of a product is some 3 * 2^104.
+    weight = ((1 << 64) - (short << 39)) << P
     network = Network((Input(1), affine(full([[weight]]), [0], 0, 1)), (1, 1), 1)
     assert derive(network, box([1 << 64], [1 << 64]), rounded=True)[1].status == status
 
