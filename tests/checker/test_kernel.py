@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.checker import binary32
+from farkas.checker import kernel as kernel_module
+from farkas.checker import query as query_module
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.kernel import EMPTY, FAILED, OPEN, Point, Reference, ReferenceProver, relu_slopes
 from farkas.checker.query import Affine, Bound, Box, H, Input, K, Matrix, Network, P, Relu, S, bisect
@@ -271,6 +273,22 @@ def test_the_overflow_obligation_counts_the_error_by_hand(short: int, status: in
     weight = ((1 << 64) - (short << 39)) << P
     network = Network((Input(1), affine(full([[weight]]), [0], 0, 1)), (1, 1), 1)
     assert derive(network, box([1 << 64], [1 << 64]), rounded=True)[1].status == status
+
+
+@pytest.mark.parametrize(("strict", "closes"), [(True, True), (False, False)])
+def test_an_inexact_bias_adds_nothing_to_a_positive_coefficient(
+    strict: bool, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # At scales without a last shift: y = 5/8 + d 2^-3, 0 <= d < 1; the row +1 is bounded by 2^5 * 5 units of 2^-8 = 5/8.
+    for module in (kernel_module, query_module):
+        for name, bits in {"P": 3, "F": 3, "S": 2, "H": 5, "K": 8}.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, bits)
+    node = Affine(((full([[0]]), 0),), (5,), False, (6,), 0)
+    prover = Reference().prepare(Network((Input(1), node), (1, 1), 1), False, ())
+    (point,) = prover.derive(prover.start(1), [Box((0,), (0,))])
+    claim = (Bound(0, ((0, 1),), (), Fraction(5, 8), strict),)
+    assert prover.close([point], [0], [claim]) == [closes]
 
 
 def test_the_error_of_a_single_product_by_hand() -> None:
