@@ -279,9 +279,9 @@ def test_the_overflow_obligation_counts_the_error_by_hand(short: int, status: in
 def test_an_inexact_bias_adds_nothing_to_a_positive_coefficient(
     strict: bool, closes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # At scales without a last shift: y = 5/8 + d 2^-3, 0 <= d < 1; the row +1 is bounded by 2^5 * 5 units of 2^-8 = 5/8.
+    # At scales without a last shift: y = 5/8 + d 2^-3, 0 <= d < 1; the row +1 is bounded by 2^3 * 5 units of 2^-6.
     for module in (kernel_module, query_module):
-        for name, bits in {"P": 3, "F": 3, "S": 2, "H": 5, "K": 8}.items():
+        for name, bits in {"P": 3, "F": 3, "S": 0, "H": 5, "K": 6, "G": 2}.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, bits)
     node = Affine(((full([[0]]), 0),), (5,), False, (6,), 0)
