@@ -5,12 +5,8 @@ which every disjunct of the unsafe set is impossible, and bisects the others alo
 Depth first with the worst box on top, so that memory stays bounded by depth times batch and witnesses show early; the
 state of a box is its corners, the inherited pre-activation bounds and its place in the proof tree.
 
-A disjunct is a conjunction of atoms; one atom whose bound exceeds its threshold refutes it, and so does a weighted sum
-of two atoms.  Weights are found on the linear lower bounds of the two rows over the box (seven ratios, all pairs) and
-the weighted row is then bounded by itself, which is never worse.
-
-`margin` is what a leaf must clear beyond its threshold: 0 for a plain verdict (the bounds are rounded outward), a
-little more when a certificate is wanted, for the checker's integers lose some 1e-6 by flooring.
+`margin` is what a leaf must clear beyond its threshold: 0 for a plain verdict (the bounds are rounded outward), a hair
+more when a certificate is wanted (the bounds then allow for the checker's grid by themselves, see `verify`).
 
 What it rests on: soundness of `crown` (every execution of the box lies in the bounds), and children that cover the
 parent (`problem.bisect`).  Wrong attribution costs time only.
@@ -22,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -31,14 +26,13 @@ import numpy.typing as npt
 from farkas.engine.branching import sensitivity
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Family, Matrix, bisect
-from farkas.engine.tree import Closing, LeafKind, ProofTree
-from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, Propagator, Refined, Rows
+from farkas.engine.refutations import RULES, Refutations
+from farkas.engine.tree import ProofTree
+from farkas.runtime_cuda.crown import ADAPTIVE, Propagator, Refined, Rows
 from farkas.runtime_cuda.native import Kernel, NativePropagator, kernel
 from farkas.runtime_cuda.prepared import Prepared
 
-RULES = (ADAPTIVE, ZERO, PARALLEL)
 INTERMEDIATE = (ADAPTIVE,)  # a second slope set saved 7 % of the boxes on ACAS Xu and cost 50 % of the time
-RATIOS = 8  # weights of a pair of atoms are k : RATIOS - k
 LARGEST_BATCH = 256
 PACK_BELOW = 0.85  # pack when less than this share of the neurons is alive; above, the copies cost more than they save
 
@@ -190,7 +184,15 @@ class Search:
     def _step(self, block: Block, budget: Budget) -> list[Candidate]:
         net = self._packed(block)
         worker, refined, rows, scores = self._bounds(net, block, budget)
-        verdict = _Verdicts(self, worker, refined, rows, net.backend.asarray(self.family.thresholds[block.case]))
+        verdict = Refutations(
+            self.family,
+            self.margin,
+            net.backend,
+            worker,
+            refined,
+            rows,
+            net.backend.asarray(self.family.thresholds[block.case]),
+        )
         self.progress.boxes += len(block)
         still = self._record(block, verdict)
         candidates = self._candidates(block, rows, verdict, still)
@@ -232,7 +234,7 @@ class Search:
             return self.net
         return self.net.pack(alive)
 
-    def _record(self, block: Block, verdict: _Verdicts) -> npt.NDArray[np.int64]:
+    def _record(self, block: Block, verdict: Refutations) -> npt.NDArray[np.int64]:
         """Write closed leaves into the trees; the positions that stay open."""
         closed = verdict.closed
         for b in np.flatnonzero(closed):
@@ -240,7 +242,7 @@ class Search:
         self.progress.leaves += int(closed.sum())
         return np.flatnonzero(~closed)
 
-    def _candidates(self, block: Block, rows: Rows, verdict: _Verdicts, still: Any) -> list[Candidate]:
+    def _candidates(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> list[Candidate]:
         """Where the linear bound of the open row is least: the corner that the search believes in most."""
         if not len(still):
             return []
@@ -267,7 +269,7 @@ class Search:
         return best
 
     def _split(
-        self, block: Block, net: Prepared, refined: Refined, score: Matrix, verdict: _Verdicts, still: Any
+        self, block: Block, net: Prepared, refined: Refined, score: Matrix, verdict: Refutations, still: Any
     ) -> None:
         """Bisect the boxes `still` along their inputs of highest score, (len(still), n0)."""
         to_numpy = net.backend.to_numpy
@@ -310,168 +312,3 @@ class Search:
         x_lower[rows[side == 1], d[side == 1]] = second[picks, d][side == 1]
         node = np.repeat(child, 2) + side
         return Block(x_lower, x_upper, lower[picks], upper[picks], parent.case[picks], node, margins[picks])
-
-
-class _Verdicts:
-    """Which disjuncts of which boxes are refuted, and how; combinations of two atoms are tried on the open ones."""
-
-    def __init__(
-        self, search: Search, worker: Propagator | NativePropagator, refined: Refined, rows: Rows, thresholds: Any
-    ) -> None:
-        to_numpy = search.net.backend.to_numpy
-        self._family = search.family
-        self._disjuncts = search.family.disjuncts
-        excess = to_numpy(rows.value) - to_numpy(thresholds)[:, None]  # (B, rules, R)
-        constant = search.family.constant
-        excess[:, :, constant] = -to_numpy(thresholds)[:, None, constant]
-        excess = np.where(np.isfinite(excess), excess, -np.inf)  # what is no number refutes nothing
-        self._rule = excess.argmax(axis=1)
-        self._excess = excess.max(axis=1)
-        count = excess.shape[0]
-        self._empty = to_numpy(refined.empty)
-        self._pairs: dict[tuple[int, int], Closing] = {}
-        margin = np.where(constant, 0.0, search.margin)
-        # A bound equal to the threshold refutes a strict atom.
-        self._refuting = np.where(search.family.strict, self._excess >= margin, self._excess > margin)
-        refuted = np.zeros((count, len(self._disjuncts)), dtype=bool)
-        best = np.full((count, len(self._disjuncts)), -np.inf)
-        for d, members in enumerate(self._disjuncts):
-            if members:
-                best[:, d] = self._excess[:, members].max(axis=1)
-                refuted[:, d] = self._refuting[:, members].any(axis=1)
-        refuted[self._empty] = True
-        for d, members in enumerate(self._disjuncts):
-            open_boxes = np.flatnonzero(~refuted[:, d])
-            if len(members) > 1 and len(open_boxes):
-                self._combine(search, worker, refined, rows, thresholds, d, open_boxes, refuted, best)
-        self.closed = refuted.all(axis=1)
-        self.worst = np.where(refuted, np.inf, best).min(axis=1, initial=np.inf)
-        self._refuted = refuted
-        # One open row a box: the best row of its worst open disjunct.
-        worst = np.where(refuted, np.inf, best).argmin(axis=1) if self._disjuncts else np.zeros(count, dtype=np.int64)
-        self.open_row = np.zeros(count, dtype=np.int64)
-        for d, members in enumerate(self._disjuncts):
-            if members:
-                picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
-                self.open_row = np.where(worst == d, picked, self.open_row)
-        self.open_rule = (
-            self._rule[np.arange(count), self.open_row] if excess.shape[2] else np.zeros(count, dtype=np.int64)
-        )
-
-    def open_weights(self) -> Matrix:
-        """(B, R): 1 for the best row of every open disjunct."""
-        weights: Matrix = np.zeros(self._excess.shape)
-        for d, members in enumerate(self._disjuncts):
-            if members:
-                picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
-                rows = np.flatnonzero(~self._refuted[:, d])
-                weights[rows, picked[rows]] = 1.0
-        return weights
-
-    def kind(self, b: int) -> LeafKind:
-        """The reasons that close box b, one a disjunct."""
-        closings = []
-        for d, members in enumerate(self._disjuncts):
-            closing = self._pairs.get((b, d))
-            if closing is None:
-                if members:
-                    position = int(np.where(self._refuting[b], self._excess[b], -np.inf)[list(members)].argmax())
-                    closing = Closing(int(self._rule[b, members[position]]), ((position, 1),))
-                    closing = Closing(RULES[closing.rule], closing.atoms)
-                else:
-                    closing = Closing(ADAPTIVE, ())  # only an empty box closes an atomless disjunct
-            closings.append(closing)
-        return tuple(closings)
-
-    def _combine(
-        self,
-        search: Search,
-        worker: Propagator | NativePropagator,
-        refined: Refined,
-        rows: Rows,
-        thresholds: Any,
-        d: int,
-        open_boxes: Any,
-        refuted: Any,
-        best: Any,
-    ) -> None:
-        to_numpy, members = search.net.backend.to_numpy, self._disjuncts[d]
-        coef = to_numpy(rows.inputs)[open_boxes][:, :, list(members)]
-        const = (
-            to_numpy(rows.const)[open_boxes][:, :, list(members)]
-            - to_numpy(thresholds)[open_boxes][:, None, list(members)]
-        )
-        x_lower, x_upper = to_numpy(refined.boxes.x_lower)[open_boxes], to_numpy(refined.boxes.x_upper)[open_boxes]
-        if isinstance(worker, NativePropagator):
-            value, _, pair, ratio = worker.best_pair(coef, const, x_lower, x_upper, RATIOS)
-        else:
-            value, _, pair, ratio = _best_pair(coef, const, x_lower, x_upper)
-        hopeful = np.flatnonzero(value > search.margin)
-        if not len(hopeful):
-            return
-        boxes = open_boxes[hopeful]
-        pairs = list(combinations(range(len(members)), 2))
-        first = np.array([members[pairs[p][0]] for p in pair[hopeful]])
-        second = np.array([members[pairs[p][1]] for p in pair[hopeful]])
-        k = ratio[hopeful]
-        y_rows = self._family.y_rows[first] * k[:, None] + self._family.y_rows[second] * (RATIOS - k)[:, None]
-        x_rows = self._family.x_rows
-        if x_rows is not None:
-            x_rows = x_rows[first] * k[:, None] + x_rows[second] * (RATIOS - k)[:, None]
-        bounds = to_numpy(thresholds)[boxes]
-        limit = bounds[np.arange(len(boxes)), first] * k + bounds[np.arange(len(boxes)), second] * (RATIOS - k)
-        size = abs(bounds[np.arange(len(boxes)), first]) * k + abs(bounds[np.arange(len(boxes)), second]) * (RATIOS - k)
-        limit = limit + size * 2.0**-50
-        asarray = search.net.backend.asarray
-        part = _select(refined.boxes, asarray(boxes))
-        again = worker.bound(
-            part, asarray(y_rows[:, None]), None if x_rows is None else asarray(x_rows[:, None]), RULES
-        )
-        excess = to_numpy(again.value)[:, :, 0] - limit[:, None]
-        chosen = excess.argmax(axis=1)
-        for i in np.flatnonzero(excess.max(axis=1) > search.margin * RATIOS):
-            b = int(boxes[i])
-            i1, i2 = pairs[pair[hopeful[i]]]
-            self._pairs[b, d] = Closing(RULES[int(chosen[i])], ((i1, int(k[i])), (i2, RATIOS - int(k[i]))))
-            refuted[b, d] = True
-
-
-def _best_pair(coef: Matrix, const: Matrix, x_lower: Matrix, x_upper: Matrix) -> tuple[Any, Any, Any, Any]:
-    """Per box the pair of rows, ratio and rule whose weighted linear bound is largest over the box.
-
-    coef (B, rules, M, n0), const (B, rules, M); returns value, rule, pair number, weight of the first of the pair.
-    """
-    count, _, rows, _ = coef.shape
-    best = np.full(count, -np.inf)
-    rule, pair, ratio = (np.zeros(count, dtype=np.int64) for _ in range(3))
-    for number, (i, j) in enumerate(combinations(range(rows), 2)):
-        for k in range(1, RATIOS):
-            w = k / RATIOS
-            a = coef[:, :, i] * w + coef[:, :, j] * (1 - w)
-            positive = np.maximum(a, 0.0)
-            value = const[:, :, i] * w + const[:, :, j] * (1 - w)
-            value = value + (positive @ x_lower[:, :, None] + (a - positive) @ x_upper[:, :, None])[:, :, 0]
-            at = value.argmax(axis=1)
-            top = value[np.arange(count), at]
-            better = top > best
-            best = np.where(better, top, best)
-            rule, pair, ratio = (np.where(better, n, o) for n, o in ((at, rule), (number, pair), (k, ratio)))
-    return best, rule, pair, ratio
-
-
-def _select(boxes: Any, index: Any) -> Any:
-    from farkas.runtime_cuda.crown import Boxes
-
-    def pick(values: Any) -> Any:
-        return None if values is None else values[index]
-
-    return Boxes(
-        boxes.x_lower[index],
-        boxes.x_upper[index],
-        [pick(v) for v in boxes.lower],
-        [pick(v) for v in boxes.upper],
-        [pick(v) for v in boxes.magnitude],
-        {v: e[index] for v, e in boxes.error.items()},
-        {},
-        boxes.empty[index],
-    )

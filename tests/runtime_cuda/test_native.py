@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farkas.engine.bab import RATIOS, _best_pair, _select
 from farkas.engine.branching import sensitivity
 from farkas.engine.options import Options
 from farkas.engine.problem import bisect
+from farkas.engine.refutations import RATIOS, best_pair, select
 from farkas.engine.verdict import Holds
 from farkas.engine.verify import verify
 from farkas.ir.core import Affine, Input, Program, Relu, dense_affine, run_float
@@ -165,7 +165,7 @@ def test_rows_of_each_box_and_of_some_boxes_may_be_asked_for_later(seed: int, wi
     again = compiled.bound(found.boxes, rows, x_rows, RULES)
     assert np.array_equal(again.value, own.value) and np.array_equal(again.inputs, own.inputs)
     some = np.array([2, 0])
-    part = compiled.bound(_select(found.boxes, some), rows[some], x_rows[some], RULES[::-1])
+    part = compiled.bound(select(found.boxes, some), rows[some], x_rows[some], RULES[::-1])
     assert np.array_equal(part.value, own.value[some][:, ::-1])
 
 
@@ -177,7 +177,7 @@ def test_the_best_pair_is_that_of_numpy(seed: int, rows: int, inputs: int) -> No
     coef, const = rng.normal(size=(6, 3, rows, inputs)), rng.normal(size=(6, 3, rows))
     box = random_boxes(rng, 6, inputs, 1.0)
     value, rule, pair, ratio = compiled.best_pair(coef, const, *box, RATIOS)
-    wanted, *choice = _best_pair(coef, const, *box)
+    wanted, *choice = best_pair(coef, const, *box)
     assert_close(value, wanted)
     assert np.array_equal(pair, choice[-2]) and np.array_equal(ratio, choice[-1])
     first, second = np.triu_indices(rows, 1)
