@@ -304,7 +304,7 @@ class Search:
         order = np.argsort(-margins, kind="stable")
         picks = np.repeat(order, 2)
         side = np.tile([0, 1], len(order))
-        child = np.array([self.trees[parent.case[b]].split(int(parent.node[b]), int(dimension[b])) for b in order])
+        child = np.array([self.trees[parent.case[b]].bisect(int(parent.node[b]), int(dimension[b])) for b in order])
         x_lower, x_upper = parent.x_lower[picks], parent.x_upper[picks]
         d = dimension[picks]
         rows = np.arange(len(picks))

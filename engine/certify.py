@@ -19,7 +19,7 @@ from farkas.engine.bab import INTERMEDIATE, Block, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import bisect
 from farkas.engine.query import Query
-from farkas.engine.tree import ClosedTree, Closing, LeafKind, ProofTree, close
+from farkas.engine.tree import Bisect, ClosedTree, Closing, Leaf, LeafKind, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.runtime_cuda.crown import Propagator
 
@@ -103,10 +103,12 @@ def flatten(proof: ClosedTree, inputs: int) -> tuple[list[LeafKind], bytes]:
     index: dict[LeafKind, int] = {}
     payload = bytearray()
     for tree in proof.trees:
-        for dimension, kind in tree.steps:
-            opcode = dimension
-            if dimension < 0:
-                reasons = tree.kinds[kind]
+        for step in tree.steps:
+            if isinstance(step, Bisect):
+                opcode = step.dimension
+            else:
+                assert isinstance(step, Leaf), f"crown-fp-1 knows no {step}"
+                reasons = tree.kinds[step.kind]
                 if reasons not in index:
                     index[reasons] = len(kinds)
                     kinds.append(reasons)
@@ -118,9 +120,7 @@ def flatten(proof: ClosedTree, inputs: int) -> tuple[list[LeafKind], bytes]:
     return kinds, bytes(payload)
 
 
-def _repair(
-    failing: Sequence[int], trees: Sequence[ProofTree], searches: Sequence[Search], budget: Budget
-) -> bool:
+def _repair(failing: Sequence[int], trees: Sequence[ProofTree], searches: Sequence[Search], budget: Budget) -> bool:
     """Reopen the failing leaves, bisect each once, and search on below; whether all closed.
 
     Bisecting, not a larger margin: a leaf mostly fails because a slope, a multiple of 1/256, was rounded the other way
@@ -128,7 +128,7 @@ def _repair(
     """
     leaves: list[tuple[int, int]] = []
     for number, tree in enumerate(trees):
-        leaves.extend((number, node) for node, dimension, _ in tree.preorder() if dimension < 0)
+        leaves.extend((number, node) for node, step in tree.preorder() if isinstance(step, Leaf))
     owner = {m: (search, i) for search in searches for i, m in enumerate(search.family.members)}
     for position in failing:
         number, node = leaves[position]
@@ -155,12 +155,13 @@ def restore(search: Search, case: int, node: int) -> Block:
     for here, child in pairwise(path):
         refined = worker.refine(asarray(x_lower), asarray(x_upper), asarray(lower), asarray(upper))
         lower, upper = to_numpy(refined.lower), to_numpy(refined.upper)
-        dimension, first_child = tree.branch(here)
+        branch, first_child = tree.branch(here)
+        assert isinstance(branch, Bisect), f"the search by input splitting made no {branch}"
         first, second = bisect(x_lower, x_upper, search.binary32)
         if child == first_child:
-            x_upper[:, dimension] = first[:, dimension]
+            x_upper[:, branch.dimension] = first[:, branch.dimension]
         else:
-            x_lower[:, dimension] = second[:, dimension]
+            x_lower[:, branch.dimension] = second[:, branch.dimension]
     index = np.array([case]), np.array([node]), np.array([-np.inf])
     return Block(x_lower, x_upper, lower, upper, *index)
 

@@ -1,4 +1,8 @@
-"""Proof trees: how the input set was cut, and why each piece is safe.
+"""Proof trees: how the set of executions was cut, and why each piece is safe.
+
+A node is cut in one of three ways: its box is bisected, a neuron's sign is decided, or its goals (the disjuncts still
+to be refuted) are shared out between two children.  Before that, bounds may be derived at it by a `Recipe`; they hold
+for everything below.  A leaf carries a `LeafKind`: per disjunct the row that refutes it and the slopes of that row.
 
 A `ProofTree` grows during the search; `close` freezes it into a `ClosedTree`, which exists only when every leaf has a
 reason.  `Holds` takes a ClosedTree, so that no lost subproblem can become a verdict.
@@ -6,24 +10,125 @@ reason.  `Holds` takes a ClosedTree, so that no lost subproblem can become a ver
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 OPEN = -1
+
+LeafRule = Literal["rule", "combination", "slopes", "pins", "empty"]
+"""What closes a leaf: one atom a disjunct under a slope rule, several atoms, explicit slopes, pins, no execution."""
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """Explicit slopes and pins of one row; equal when both are.
+
+    slopes: uint8 (N,), lower slope b / 256 of each neuron, 255 meaning 1; a stable neuron's is ignored.
+    pins: (neuron, gamma at 2^-24, not 0) with neurons ascending: the row may be lowered by gamma (z - bound in force).
+    """
+
+    slopes: npt.NDArray[np.uint8]
+    pins: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        slopes = np.array(self.slopes, dtype=np.uint8)
+        slopes.flags.writeable = False
+        object.__setattr__(self, "slopes", slopes)
+        assert all(a < b for (a, _), (b, _) in pairwise(self.pins)), f"pins do not ascend: {self.pins}"
+        assert all(gamma for _, gamma in self.pins), f"a pin of weight 0: {self.pins}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vector) and self.pins == other.pins and np.array_equal(self.slopes, other.slopes)
+
+    def __hash__(self) -> int:
+        return hash((self.slopes.tobytes(), self.pins))
 
 
 @dataclass(frozen=True)
 class Closing:
-    """Why one disjunct is impossible in a leaf's box: the row of the weighted atoms, bounded under a slope rule.
+    """Why one disjunct is impossible at a leaf: the row of the weighted atoms, bounded from below.
 
-    rule: slope rule of the final row; atoms: (atom index, integer weight >= 1).
+    rule: slope rule of the row, ignored when there is a vector; atoms: (atom index, integer weight >= 1).
+    No atoms and no vector: claims nothing (no goal here, or the node is empty by its bounds).  No atoms and a vector:
+    the row of the vector's pins alone is positive, so the node holds no execution.
     """
 
     rule: int
     atoms: tuple[tuple[int, int], ...]
+    vector: Vector | None = None
 
 
 LeafKind = tuple[Closing, ...]  # one Closing a disjunct, in the order of the case
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Bounds of a layer's neurons, derived from their rows: of z_j for the lower, of -z_j for the upper bound.
+
+    layer: its ordinal.  neurons: ascending positions in the layer, None: those unstable by the bounds in force.
+    vectors: empty (the slope rule serves all rows), or two a neuron: of the row of z_j, then of the row of -z_j.
+    """
+
+    layer: int
+    neurons: tuple[int, ...] | None = None
+    rule: int = 0
+    vectors: tuple[Vector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which bounds are derived at a node, layer after layer.
+
+    forward: intervals and errors of all nodes as well; rows: groups with layers that do not descend.
+    """
+
+    forward: bool
+    rows: tuple[RowGroup, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bisect:
+    """Two halves of the box along an input."""
+
+    dimension: int
+
+
+@dataclass(frozen=True)
+class SplitNeuron:
+    """z <= 0, then z >= 0, of a neuron by its number over all layers."""
+
+    neuron: int
+
+
+@dataclass(frozen=True)
+class Fork:
+    """The goals among these disjuncts, then the other goals."""
+
+    disjuncts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Derive:
+    """One child: the same node with more bounds."""
+
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """kind: index into the tree's leaf kinds, OPEN while there is none."""
+
+    kind: int
+
+
+Branch = Bisect | SplitNeuron | Fork
+Step = Branch | Derive | Leaf
 
 
 class OpenTreeError(Exception):
@@ -31,27 +136,47 @@ class OpenTreeError(Exception):
 
 
 class ProofTree:
-    """Bisections of one case's box; node 0 is the root, children of a node are consecutive."""
+    """The cuts of one case; node 0 is the root, the two children of a node are consecutive."""
 
     def __init__(self) -> None:
-        self._dimension: list[int] = [OPEN]
+        self._branch: list[Branch | None] = [None]
         self._child: list[int] = [OPEN]
         self._kind: list[int] = [OPEN]
+        self._recipes: dict[int, tuple[Recipe, ...]] = {}
         self.kinds: list[LeafKind] = []
         self._index: dict[LeafKind, int] = {}
+        self._known: dict[Branch, Branch] = {}
+        self._unstable: npt.NDArray[np.bool_] | None = None
 
-    def split(self, node: int, dimension: int) -> int:
-        """Bisect a node along an input dimension; the index of its first child (the second follows it)."""
-        assert self._child[node] == OPEN and self._kind[node] == OPEN, f"node {node} is decided already"
-        child = len(self._dimension)
-        self._dimension[node], self._child[node] = dimension, child
-        self._dimension += (OPEN, OPEN)
+    def bisect(self, node: int, dimension: int) -> int:
+        """Halve a node's box along an input; the index of its first child (the second follows it)."""
+        return self._cut(node, Bisect(dimension))
+
+    def split_neuron(self, node: int, neuron: int) -> int:
+        """Decide a neuron's sign; the index of the first child (z <= 0), which the other one (z >= 0) follows."""
+        return self._cut(node, SplitNeuron(neuron))
+
+    def fork(self, node: int, disjuncts: Sequence[int]) -> int:
+        """Share out the goals; the index of the first child (goals among `disjuncts`), which the rest's follows."""
+        assert disjuncts and all(a < b for a, b in pairwise(disjuncts)), f"disjuncts {disjuncts} do not ascend"
+        return self._cut(node, Fork(tuple(disjuncts)))
+
+    def _cut(self, node: int, branch: Branch) -> int:
+        self._assert_undecided(node)
+        child = len(self._branch)
+        self._branch[node], self._child[node] = self._known.setdefault(branch, branch), child
+        self._branch += (None, None)
         self._child += (OPEN, OPEN)
         self._kind += (OPEN, OPEN)
         return child
 
+    def derive(self, node: int, recipe: Recipe) -> None:
+        """Bounds are derived at a node, after those derived there already and before it is cut or closed."""
+        self._assert_undecided(node)
+        self._recipes[node] = (*self._recipes.get(node, ()), recipe)
+
     def close_leaf(self, node: int, kind: LeafKind) -> None:
-        assert self._child[node] == OPEN and self._kind[node] == OPEN, f"node {node} is decided already"
+        self._assert_undecided(node)
         index = self._index.get(kind)
         if index is None:
             index = self._index[kind] = len(self.kinds)
@@ -63,20 +188,47 @@ class ProofTree:
         assert self._kind[node] != OPEN, f"node {node} is not a closed leaf"
         self._kind[node] = OPEN
 
-    def preorder(self) -> list[tuple[int, int, int]]:
-        """(node, dimension or -1, kind or -1) in preorder, first child before second."""
-        out, stack = [], [0]
+    def _assert_undecided(self, node: int) -> None:
+        assert self._child[node] == OPEN and self._kind[node] == OPEN, f"node {node} is decided already"
+
+    def note_unstable(self, mask: npt.NDArray[np.bool_]) -> None:
+        """mask (N,): neurons that some vector means; only their slopes are written.  Never called: all of them are.
+
+        A neuron that is unstable for the checker but was left out takes the adaptive slope: never wrong, only looser.
+        """
+        self._unstable = mask.copy() if self._unstable is None else self._unstable | mask
+
+    @property
+    def unstable(self) -> npt.NDArray[np.bool_] | None:
+        """(N,) the neurons noted by `note_unstable`; None when there was no note."""
+        return self._unstable
+
+    def recipes(self, node: int) -> tuple[Recipe, ...]:
+        """What is derived at a node, in order."""
+        return self._recipes.get(node, ())
+
+    def preorder(self) -> list[tuple[int, Step]]:
+        """(node, step) in preorder: a node's derivations, then its branch or leaf; first child before second."""
+        leaf = [Leaf(kind) for kind in range(OPEN, len(self.kinds))]
+        out: list[tuple[int, Step]] = []
+        stack = [0]
         while stack:
             node = stack.pop()
-            out.append((node, self._dimension[node], self._kind[node]))
-            if self._child[node] != OPEN:
+            if node in self._recipes:
+                out += [(node, Derive(recipe)) for recipe in self._recipes[node]]
+            branch = self._branch[node]
+            if branch is None:
+                out.append((node, leaf[self._kind[node] - OPEN]))
+            else:
+                out.append((node, branch))
                 stack += (self._child[node] + 1, self._child[node])
         return out
 
-    def branch(self, node: int) -> tuple[int, int]:
-        """(input dimension, first child) of an inner node."""
-        assert self._child[node] != OPEN, f"node {node} is a leaf"
-        return self._dimension[node], self._child[node]
+    def branch(self, node: int) -> tuple[Branch, int]:
+        """(how it is cut, first child) of an inner node."""
+        branch = self._branch[node]
+        assert branch is not None, f"node {node} is a leaf"
+        return branch, self._child[node]
 
     def path(self, node: int) -> list[int]:
         """Node indices from the root down to `node`."""
@@ -93,28 +245,35 @@ class ProofTree:
 
 @dataclass(frozen=True)
 class Proof:
-    """One case's tree, frozen, in preorder.
+    """One case's tree, frozen: its steps in preorder, and the reasons that its leaves refer to.
 
-    steps: (input dimension, -1) of an inner node, (-1, leaf kind) of a leaf; kinds: the reasons that leaves refer to.
+    unstable: (N,) the neurons whose slopes the vectors mean, None: all of them.
     """
 
-    steps: tuple[tuple[int, int], ...]
+    steps: tuple[Step, ...]
     kinds: tuple[LeafKind, ...]
+    unstable: npt.NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         expected = 1
-        for position, (dimension, kind) in enumerate(self.steps):
+        for position, step in enumerate(self.steps):
             if expected == 0:
                 raise OpenTreeError(f"step {position} follows a complete tree")
-            if (dimension == OPEN) == (kind == OPEN) or min(dimension, kind) < OPEN or kind >= len(self.kinds):
-                raise OpenTreeError(f"leaf {position} of the preorder is open")
-            expected += 1 if kind == OPEN else -1
+            match step:
+                case Bisect() | SplitNeuron() | Fork():
+                    expected += 1
+                case Leaf(kind) if 0 <= kind < len(self.kinds):
+                    expected -= 1
+                case Derive():
+                    pass
+                case _:
+                    raise OpenTreeError(f"leaf {position} of the preorder is open")
         if expected:
             raise OpenTreeError(f"{expected} subtrees are missing")
 
     @property
     def leaves(self) -> int:
-        return (len(self.steps) + 1) // 2
+        return sum(isinstance(step, Leaf) for step in self.steps)
 
 
 @dataclass(frozen=True)
@@ -131,8 +290,29 @@ class ClosedTree:
     def leaves(self) -> int:
         return sum(tree.leaves for tree in self.trees)
 
+    def leaf_rules(self) -> Counter[LeafRule]:
+        """How many leaves each rule closes; a leaf counts for the strongest that it needs."""
+        counts: Counter[LeafRule] = Counter()
+        for tree in self.trees:
+            used = Counter(step.kind for step in tree.steps if isinstance(step, Leaf))
+            for kind, leaves in used.items():
+                counts[leaf_rule(tree.kinds[kind])] += leaves
+        return counts
+
+
+def leaf_rule(kind: LeafKind) -> LeafRule:
+    """The strongest rule that a leaf of this kind needs."""
+    vectors = [closing.vector for closing in kind if closing.vector is not None]
+    if not any(closing.atoms for closing in kind):
+        return "empty"
+    if vectors:
+        return "pins" if any(vector.pins for vector in vectors) else "slopes"
+    return "combination" if any(len(closing.atoms) > 1 for closing in kind) else "rule"
+
 
 def close(trees: Sequence[ProofTree]) -> ClosedTree:
     """The closed tree; raises OpenTreeError when a leaf has no reason."""
-    steps = (tuple((dimension, kind) for _, dimension, kind in tree.preorder()) for tree in trees)
-    return ClosedTree(tuple(Proof(part, tuple(tree.kinds)) for part, tree in zip(steps, trees, strict=True)))
+    steps = (tuple(step for _, step in tree.preorder()) for tree in trees)
+    return ClosedTree(
+        tuple(Proof(part, tuple(tree.kinds), tree.unstable) for part, tree in zip(steps, trees, strict=True))
+    )

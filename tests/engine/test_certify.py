@@ -142,7 +142,7 @@ def test_trees_are_written_in_preorder_with_their_kinds_once() -> None:
     """Dimension 1 at the root; its halves are leaves of kinds 0 and 1; trees share kinds; 200 takes two bytes."""
     first, second = (Closing(0, ((0, 1),)),), (Closing(2, ((0, 1),)),)
     tree, other = ProofTree(), ProofTree()
-    child = tree.split(0, 1)
+    child = tree.bisect(0, 1)
     tree.close_leaf(child, first)
     tree.close_leaf(child + 1, second)
     other.close_leaf(0, second)
@@ -169,7 +169,7 @@ def test_a_restored_block_is_the_one_that_the_search_had(seed: int, semantics: S
         lower, upper = refined.lower, refined.upper
         halves = bisect(cut, i % 2, semantics is Semantics.F32_ANY)
         assert halves is not None
-        node, cut = tree.split(node, i % 2) + turn, halves[turn]
+        node, cut = tree.bisect(node, i % 2) + turn, halves[turn]
     block = restore(search, 0, node)
     assert block.x_lower.tolist() == [[v * 2.0**-32 for v in cut.lower]]
     assert block.x_upper.tolist() == [[v * 2.0**-32 for v in cut.upper]]

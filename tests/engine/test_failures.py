@@ -75,7 +75,7 @@ class Broken(Exception):
         (Search, "_candidates"),
         (Search, "push"),
         (ProofTree, "close_leaf"),
-        (ProofTree, "split"),
+        (ProofTree, "bisect"),
         (bab, "sensitivity"),
         (bab, "bisect"),
         (verify_module, "close"),
