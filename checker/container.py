@@ -20,7 +20,7 @@ from hashlib import blake2b
 from typing import Any
 
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.kernel import RULES
+from farkas.checker.plan import RULES
 from farkas.checker.query import SEMANTICS
 
 MAGIC = b"NNC1"

@@ -28,12 +28,12 @@ from operator import add, gt, mul, sub
 from typing import Any, Protocol, TypeVar
 
 from farkas.checker.errors import CertificateRejected
+from farkas.checker.plan import Recipe
 from farkas.checker.query import Affine, Box, Claim, F, G, H, Input, K, Matrix, Network, P, Relu, S
 
 OPEN, EMPTY, FAILED = 0, 1, 2
 """Status of a tree node: bounds hold; the box holds no execution; an obligation failed, so nothing is claimed."""
 
-RULES = ("adaptive", "zero", "parallel", "one")
 MAX_COUNT = (1 << 22) - 2
 OVERFLOW = ((1 << 128) - (1 << 104)) << K
 UNDERFLOW = 1 << (126 + P - K)
@@ -68,8 +68,47 @@ class Prover(Protocol[State]):
         ...
 
 
+@dataclass(frozen=True)
+class Step:
+    """From a tree node to its child: its box, then its phase, then its recipe; empty as soon as one makes it so.
+
+    box: another one than the parent's bounds the input node, and nothing else.  phase: (neuron, whether it is active):
+    z >= 0 or z <= 0.  recipe: bounds that are derived again, vectors resolved.  None: nothing.
+    """
+
+    box: Box
+    phase: tuple[int, bool] | None
+    recipe: Recipe | None
+
+
+class PlanProver(Protocol[State]):
+    """A kernel at work on one network by the rule crown-fp-2; states as those of `Prover`.
+
+    wave: how many tree nodes it likes to process at once.
+    """
+
+    @property
+    def wave(self) -> int: ...
+
+    def begin(self, boxes: Sequence[Box]) -> State:
+        """Roots: the bounds of the forward pass."""
+        ...
+
+    def gather(self, rows: Sequence[tuple[State, int]]) -> State:
+        """A batch made of the given rows of the given states, in this order, repetitions allowed."""
+        ...
+
+    def advance(self, parents: State, steps: Sequence[Step]) -> State:
+        """Bounds in force at children: row i from row i of `parents` by steps[i]."""
+        ...
+
+    def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
+        """Whether claims[i] closes row rows[i]; a claim has the entries of the disjuncts that are goals there."""
+        ...
+
+
 class Kernel(Protocol):
-    """An implementation of crown-fp-1: all of them accept and reject the same leaves.
+    """An implementation of crown-fp-1 and crown-fp-2: all of them accept and reject the same leaves.
 
     tier: its name in reports.  wave: how many tree nodes it likes to process at once.
     """
@@ -85,6 +124,10 @@ class Kernel(Protocol):
 
         rounded: binary32 error terms.  intermediate: the slope rules used for the neurons' own bounds.
         """
+        ...
+
+    def prepare_plan(self, network: Network, rounded: bool, columns: tuple[int, ...]) -> PlanProver[Any]:
+        """A prover by crown-fp-2.  columns: the neurons whose slopes the bytes of a vector are."""
         ...
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from farkas.checker import binary32
+from farkas.checker.plan import Vector
 
 P, F, S, H, K = 24, 24, 8, 32, 40
 G = 16  # of coefficients where they multiply error terms
@@ -125,13 +126,17 @@ class Query:
 
 @dataclass(frozen=True)
 class Bound:
-    """What closes one disjunct at a leaf: a lower bound of row . Y + xrow . X by a slope rule, against a threshold."""
+    """What closes one disjunct at a leaf: a lower bound of row . Y + xrow . X by a slope rule, against a threshold.
+
+    vector: explicit slopes and pins instead of the rule (crown-fp-2).
+    """
 
     rule: int
     row: tuple[tuple[int, int], ...]
     xrow: tuple[tuple[int, int], ...]
     threshold: Fraction
     strict: bool
+    vector: Vector | None = None
 
     def closed_by(self, lower: int) -> bool:
         """Whether the lower bound `lower` at 2^-K contradicts the combination of atoms."""

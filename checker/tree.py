@@ -21,7 +21,8 @@ from math import lcm
 from typing import Any, TypeGuard
 
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.kernel import RULES, Kernel
+from farkas.checker.kernel import Kernel
+from farkas.checker.plan import RULES
 from farkas.checker.query import Bound, Box, Case, Claim, Query, bisect
 
 MAX_MULTIPLIER = 1 << 63

@@ -47,6 +47,7 @@ PARTS = (
     Part("reading ONNX", "checker", ("network", "operators", "protobuf", "steps"), EVERY),
     Part("reading VNN-LIB", "checker", ("property",), EVERY),
     Part("the query: boxes, atoms, canonical text; binary32", "checker", ("binary32", "query"), EVERY),
+    Part("numbers in bytes; plan, vectors", "checker", ("leb128", "plan"), frozenset((UNSAT, FAST))),
     Part("summation groups, weights as integers", "checker", ("integer",), frozenset((UNSAT, FAST))),
     Part("the rule `crown-fp-1`", "checker", ("kernel",), frozenset((UNSAT, FAST))),
     Part("leaves and tree: every piece of the box is closed", "checker", ("tree",), frozenset((UNSAT, FAST))),
