@@ -3,22 +3,25 @@
 Everything here is float64 and heuristic; a candidate becomes a verdict only through `replay`.  Points are taken from
 the box of binary32 numbers that lie in the exact input set, so that what is found can be replayed as it stands.
 The attack is staged, for it costs as much as the median instance: 256 points first, gradient steps after the root
-bound has failed to decide.
+bound has failed to decide; `strong` goes on from there, a few milliseconds at first, as long as the caller lets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from farkas.engine.ascent import Ascent, strong
 from farkas.engine.bab import Candidate
 from farkas.engine.budget import Budget
+from farkas.engine.objective import Indices, Objective
 from farkas.engine.problem import Family, Matrix
 from farkas.ir.core import Program, run_float
-from farkas.runtime_cuda.attack import output_and_gradient
+from farkas.runtime_cuda.attack import Gradients
 
 Vector = npt.NDArray[np.float64]
 CORNER_INPUTS = 6  # all corners up to this many free inputs
@@ -37,28 +40,19 @@ class Attack:
     points_upper: Matrix
     rng: np.random.Generator
 
-    def slack(self, points: Matrix, case: npt.NDArray[np.int64]) -> Vector:
-        """(B,) by how much the best disjunct holds, in float64; >= 0 suggests a witness."""
-        return self._slack_of(run_float(self.program, points)[self.program.output], points, case)[0]
+    @cached_property
+    def objective(self) -> Objective:
+        return Objective(self.family)
 
-    def _slack_of(self, y: Matrix, points: Matrix, case: npt.NDArray[np.int64]) -> tuple[Vector, npt.NDArray[np.int64]]:
-        """Slack and the tightest atom (row index, -1 if none) of each point's best disjunct."""
-        values = y @ self.family.y_rows.T
-        if self.family.x_rows is not None:
-            values = values + points @ self.family.x_rows.T
-        free = self.family.thresholds[case] - values
-        best = np.full(len(points), -np.inf)
-        row = np.full(len(points), -1, dtype=np.int64)
-        for rows in self.family.disjuncts:
-            if not rows:
-                return np.full(len(points), np.inf), row
-            part = free[:, rows]
-            tight = part.argmin(axis=1)
-            value = part[np.arange(len(points)), tight]
-            better = value > best
-            best = np.where(better, value, best)
-            row = np.where(better, np.asarray(rows)[tight], row)
-        return best, row
+    @cached_property
+    def ascent(self) -> Ascent:
+        gradients = Gradients.of(self.program)
+        return Ascent(gradients, self.objective, self.points_lower, self.points_upper, self.rng)
+
+    def slack(self, points: Matrix, case: Indices) -> Vector:
+        """(B,) by how much the best disjunct holds, in float64; >= 0 suggests a witness."""
+        y = run_float(self.program, points)[self.program.output]
+        return np.asarray(self.objective.slacks(y, points, case).min(axis=2).max(axis=1))
 
     def sample(self, count: int) -> list[Candidate]:
         """Centre, corners and random points of every case, `count` points in all (at least two a case)."""
@@ -96,27 +90,25 @@ class Attack:
             return
         case = np.array([c.case for c in starts], dtype=np.int64)
         points = np.array([c.point for c in starts])
-        lower, upper = self.points_lower[case], self.points_upper[case]
         step = 0.25
+        any_disjunct = np.full(len(points), -1, dtype=np.int64)
         for _ in range(steps):
             if budget.is_spent:
                 return
-            picked = np.zeros(len(points), dtype=np.int64)
-
-            def choose(y: Matrix, at: Matrix = points, out: npt.NDArray[np.int64] = picked) -> Matrix:
-                out[:] = self._slack_of(y, at, case)[1]
-                return self.family.y_rows[out]
-
-            _, gradient = output_and_gradient(self.program, points, choose)
-            if self.family.x_rows is not None:
-                gradient = gradient + self.family.x_rows[picked]
-            # Atoms read `row <= threshold`: descending the tightest one raises the slack.
-            points = np.clip(points - step * (upper - lower) * np.sign(gradient), lower, upper)
+            _, gradient = self.ascent.rise(points, case, any_disjunct, any_disjunct == 0)
+            lower, upper = self.points_lower[case], self.points_upper[case]
+            points = np.clip(points + step * (upper - lower) * np.sign(gradient), lower, upper)
             step *= 0.85
-            found = self._best(points, case, 8)
-            yield found
+            yield self._best(points, case, 8)
 
-    def _best(self, points: Matrix, case: npt.NDArray[np.int64], count: int) -> list[Candidate]:
+    def strong(self, budget: Budget, share_s: float) -> Iterator[list[Candidate]]:
+        """The attack for wide networks (`ascent`): the best points so far, best first, until `share_s` is over.
+
+        The first lists cost one pass each: a caller who stops at a replayed witness pays little for an easy one.
+        """
+        return strong(self.ascent, Budget.of(max(0.0, min(share_s, budget.left_s))))
+
+    def _best(self, points: Matrix, case: Indices, count: int) -> list[Candidate]:
         points = np.clip(points, self.points_lower[case], self.points_upper[case])
         slack = self.slack(points, case)
         order = np.argsort(-slack, kind="stable")[:count]
