@@ -29,7 +29,8 @@ class Gradients:
     @staticmethod
     def of(program: Program) -> Gradients:
         single = replace(program, nodes=tuple(_single(node) for node in program.nodes))
-        probe = run_float(single, np.zeros((1, program.input_size), dtype=np.float32))
+        start: Any = np.zeros((1, program.input_size), dtype=np.float32)
+        probe = run_float(single, start)
         if all(value.dtype == np.float32 for value in probe):
             return Gradients(single, np.float32)
         return Gradients(program, np.float64)
@@ -52,7 +53,7 @@ def _single(node: CoreOp) -> CoreOp:
     if not isinstance(node, Affine):
         return node
     terms = tuple(Term(term.map.on(_to_single), term.source) for term in node.terms)
-    return replace(node, terms=terms, bias=node.bias.astype(np.float32))
+    return replace(node, terms=terms, bias=_to_single(node.bias))
 
 
 def _to_single(array: Any) -> Any:
