@@ -1,1 +1,1 @@
-"""encoders"""
+"""Queries as linear models, in no solver's terms, and the adapters to solvers: the only home of solver imports."""

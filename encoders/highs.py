@@ -1,0 +1,183 @@
+"""HiGHS behind two calls: `RelaxedSolver`, an LP that is solved again and again after small changes, and `solve_milp`.
+
+Everything that knows highspy is in this file; it is imported when a solver is made.  What comes out are floats that
+prove nothing: primal points to try, dual values to turn into proofs elsewhere.
+
+The LP runs the dual simplex without presolve: a change of bounds or of a few coefficients leaves the last basis nearly
+dual feasible, and a ray of an infeasible model is at hand.  Time limits are HiGHS's own, which counts the seconds of
+all runs of an object together, hence the addition; its thread pool is one thread.
+
+Huangfu and Hall, Parallelizing the dual revised simplex method, Mathematical Programming Computation 10, 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from farkas.encoders.linear_model import LinearModel
+from farkas.ir.linear import Indices, Vector
+
+
+class Status(Enum):
+    """How a solve ended; TARGET: the dual bound passed the cutoff, or an incumbent reached the target."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    TARGET = "target"
+    LIMIT = "limit"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """One LP solve.  duals (m,): of the rows, lower bound active > 0; for an infeasible model a ray of them.
+
+    point (n,) or None; objective: of the point, or of the duals where the cutoff ended it.
+    """
+
+    status: Status
+    objective: float
+    point: Vector | None
+    duals: Vector | None
+    iterations: int
+
+
+@dataclass(frozen=True, eq=False)
+class MilpResult:
+    """One MILP solve: the incumbent's objective and point (n,) or None, HiGHS's bound of the optimum, nodes."""
+
+    status: Status
+    objective: float
+    bound: float
+    point: Vector | None
+    nodes: int
+
+
+@dataclass(frozen=True)
+class MilpLimits:
+    """time_s, nodes: None for no limit; target: stop at an incumbent this good; cutoff: ignore what is worse."""
+
+    time_s: float | None = None
+    nodes: int | None = None
+    target: float | None = None
+    cutoff: float | None = None
+
+
+class RelaxedSolver:
+    """An LP with changing bounds and coefficients; each solve starts from the basis of the last."""
+
+    def __init__(self, model: LinearModel) -> None:
+        self._highs = _highs(model, integral=False)
+        self._highs.setOptionValue("presolve", "off")
+        self._highs.setOptionValue("simplex_strategy", 1)  # dual
+        self._core = _module()
+
+    def set_columns(self, index: Indices, lower: Vector, upper: Vector) -> None:
+        """New bounds of the listed columns."""
+        if len(index):
+            self._highs.changeColsBounds(len(index), index.astype(np.int32), lower, upper)
+
+    def set_rows(self, index: Indices, lower: Vector, upper: Vector) -> None:
+        """New bounds of the listed rows."""
+        for i, low, high in zip(index.tolist(), lower.tolist(), upper.tolist(), strict=True):
+            self._highs.changeRowBounds(i, low, high)
+
+    def set_coefficients(self, rows: Indices, columns: Indices, values: Vector) -> None:
+        for i, j, value in zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True):
+            self._highs.changeCoeff(i, j, value)
+
+    def forget_basis(self) -> None:
+        """Make the next solve a cold one."""
+        self._highs.clearSolver()
+
+    def solve(self, time_s: float | None = None, cutoff: float | None = None) -> Solution:
+        """Minimise.  cutoff: end as soon as dual feasible values prove that the optimum is above it."""
+        highs, core = self._highs, self._core
+        limit = core.kHighsInf if time_s is None else highs.getRunTime() + max(time_s, 0.0)
+        highs.setOptionValue("time_limit", limit)
+        highs.setOptionValue("objective_bound", core.kHighsInf if cutoff is None else cutoff)
+        highs.run()
+        status = _status(core, highs.getModelStatus())
+        info = highs.getInfo()
+        iterations = int(info.simplex_iteration_count)
+        if status is Status.INFEASIBLE:
+            found, exists, ray = highs.getDualRay()
+            duals = np.array(ray) if found == core.HighsStatus.kOk and exists else None
+            return Solution(status, np.inf, None, duals, iterations)
+        if status not in (Status.OPTIMAL, Status.TARGET):
+            return Solution(status, np.nan, None, None, iterations)
+        solution = highs.getSolution()
+        point = np.array(solution.col_value) if status is Status.OPTIMAL else None
+        duals = np.array(solution.row_dual) if solution.dual_valid else None
+        return Solution(status, float(info.objective_function_value), point, duals, iterations)
+
+
+def solve_milp(model: LinearModel, limits: MilpLimits, improved: Callable[[Vector], None] | None = None) -> MilpResult:
+    """Minimise a model with binaries.  improved: called with every new incumbent (n,), from inside the solver."""
+    core = _module()
+    highs = _highs(model, integral=True)
+    for option, value in (
+        ("time_limit", limits.time_s),
+        ("mip_max_nodes", limits.nodes),
+        ("objective_target", limits.target),
+        ("objective_bound", limits.cutoff),
+    ):
+        if value is not None:
+            highs.setOptionValue(option, value)
+    if improved is not None:
+        highs.cbMipImprovingSolution.subscribe(lambda event: improved(np.array(event.data_out.mip_solution)))
+    highs.run()
+    info = highs.getInfo()
+    has_point = info.primal_solution_status == core.SolutionStatus.kSolutionStatusFeasible
+    point = np.array(highs.getSolution().col_value) if has_point else None
+    objective = float(info.objective_function_value) if has_point else np.inf
+    status = _status(core, highs.getModelStatus())
+    bound = np.inf if status is Status.INFEASIBLE else float(info.mip_dual_bound)
+    return MilpResult(status, objective, bound, point, int(info.mip_node_count))
+
+
+def _module() -> Any:
+    import highspy
+
+    return highspy
+
+
+def _highs(model: LinearModel, *, integral: bool) -> Any:
+    """A silent one-thread HiGHS with the model in it."""
+    core = _module()
+    highs = core.Highs()
+    for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
+        highs.setOptionValue(option, value)
+    lp = core.HighsLp()
+    lp.num_col_, lp.num_row_ = len(model.lower), len(model.row_lower)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.cost, model.lower, model.upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = core.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = model.rows.start.astype(np.int32)
+    lp.a_matrix_.index_ = model.rows.index.astype(np.int32)
+    lp.a_matrix_.value_ = model.rows.values
+    if integral:
+        kinds = (core.HighsVarType.kContinuous, core.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(flag)] for flag in model.integral]
+    status = highs.passModel(lp)
+    assert status != core.HighsStatus.kError, "HiGHS refused a linear model"
+    return highs
+
+
+def _status(core: Any, found: Any) -> Status:
+    kinds = core.HighsModelStatus
+    return {
+        kinds.kOptimal: Status.OPTIMAL,
+        kinds.kInfeasible: Status.INFEASIBLE,
+        kinds.kObjectiveBound: Status.TARGET,
+        kinds.kObjectiveTarget: Status.TARGET,
+        kinds.kTimeLimit: Status.LIMIT,
+        kinds.kIterationLimit: Status.LIMIT,
+        kinds.kSolutionLimit: Status.LIMIT,
+        kinds.kInterrupt: Status.LIMIT,
+    }.get(found, Status.FAILED)

@@ -1,0 +1,134 @@
+"""A linear model in no solver's terms: columns with bounds and integrality, sparse rows with bounds, an objective.
+
+minimise cost x   subject to   row_lower <= A x <= row_upper,   lower <= x <= upper,   x_j integer where integral.
+
+Coefficients are float64 numbers that are exactly the network's; nothing is scaled here.  Columns and rows come in
+groups that say what they stand for (`pre-activation` of node 3, ...), so that a model can be read and written with
+names while no list of ten thousand strings is made for solving it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.encoders.sparse import SparseRows, joined
+from farkas.ir.linear import Indices, Vector
+
+
+@dataclass(frozen=True)
+class Group:
+    """Consecutive columns or rows of one meaning: `what` of the listed components of a node (-1: of none)."""
+
+    what: str
+    node: int
+    components: tuple[int, ...]
+
+    def names(self) -> list[str]:
+        of = "" if self.node < 0 else f"_{self.node}"
+        return [f"{self.what}{of}_{i}" for i in self.components]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """lower, upper, cost, integral: (n,); row_lower, row_upper: (m,); rows: m sparse rows over the n columns."""
+
+    lower: Vector
+    upper: Vector
+    cost: Vector
+    integral: npt.NDArray[np.bool_]
+    rows: SparseRows
+    row_lower: Vector
+    row_upper: Vector
+    column_groups: tuple[Group, ...]
+    row_groups: tuple[Group, ...]
+
+    def column_names(self) -> list[str]:
+        return [name for group in self.column_groups for name in group.names()]
+
+    def row_names(self) -> list[str]:
+        return [name for group in self.row_groups for name in group.names()]
+
+
+@dataclass(eq=False)
+class ModelBuilder:
+    """A model under construction; positions handed out stay valid."""
+
+    columns: int = 0
+    row_count: int = 0
+    _lower: list[Any] = field(default_factory=list)
+    _upper: list[Any] = field(default_factory=list)
+    _cost: list[Any] = field(default_factory=list)
+    _integral: list[Any] = field(default_factory=list)
+    _rows: list[SparseRows] = field(default_factory=list)
+    _row_lower: list[Any] = field(default_factory=list)
+    _row_upper: list[Any] = field(default_factory=list)
+    _column_groups: list[Group] = field(default_factory=list)
+    _row_groups: list[Group] = field(default_factory=list)
+
+    @staticmethod
+    def of(model: LinearModel) -> ModelBuilder:
+        """A builder that goes on where a model ends."""
+        return ModelBuilder(
+            len(model.lower),
+            len(model.row_lower),
+            [model.lower],
+            [model.upper],
+            [model.cost],
+            [model.integral],
+            [model.rows],
+            [model.row_lower],
+            [model.row_upper],
+            list(model.column_groups),
+            list(model.row_groups),
+        )
+
+    def add_columns(
+        self, group: Group, lower: Any, upper: Any, *, cost: float = 0.0, integral: bool = False
+    ) -> Indices:
+        """One column a component of the group; the positions."""
+        count = len(group.components)
+        self._column_groups.append(group)
+        for store, value in ((self._lower, lower), (self._upper, upper), (self._cost, cost)):
+            store.append(np.broadcast_to(np.asarray(value, dtype=np.float64), (count,)))
+        self._integral.append(np.full(count, integral))
+        self.columns += count
+        return np.arange(self.columns - count, self.columns)
+
+    def add_rows(self, group: Group, rows: SparseRows, lower: Any, upper: Any) -> Indices:
+        """One row a component of the group; the positions."""
+        assert rows.count == len(group.components), f"{rows.count} rows for {len(group.components)} names"
+        self._row_groups.append(group)
+        self._rows.append(rows)
+        for store, value in ((self._row_lower, lower), (self._row_upper, upper)):
+            store.append(np.broadcast_to(np.asarray(value, dtype=np.float64), (rows.count,)))
+        self.row_count += rows.count
+        return np.arange(self.row_count - rows.count, self.row_count)
+
+    def build(self) -> LinearModel:
+        return LinearModel(
+            _joined(self._lower),
+            _joined(self._upper),
+            _joined(self._cost),
+            np.concatenate([np.zeros(0, dtype=bool), *self._integral]),
+            joined(self._rows),
+            _joined(self._row_lower),
+            _joined(self._row_upper),
+            tuple(self._column_groups),
+            tuple(self._row_groups),
+        )
+
+
+def _joined(parts: list[Any]) -> Vector:
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def rows_of(columns: Any, values: Any) -> SparseRows:
+    """Rows of equal length: columns and values of shape (m, k), coefficients of column -1 dropped."""
+    index, coefficient = np.asarray(columns), np.asarray(values, dtype=np.float64)
+    kept = (index >= 0) & (coefficient != 0)
+    start = np.concatenate(([0], np.cumsum(kept.sum(axis=1))))
+    return SparseRows(start, index[kept], coefficient[kept])

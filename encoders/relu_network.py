@@ -1,0 +1,275 @@
+"""A network over a box as a linear model: the triangle relaxation, or exactly with one binary an unstable neuron.
+
+Every node gets columns for its components.  An Affine row is an equality widened by the node's error vector, so that
+the columns cover every execution of the prepared semantics: |z - W a - b| <= E.  A Relu neuron is, from its bounds,
+
+    active    its pre-activation's own column          inactive    no column at all (zero)
+    unstable  r >= 0,  r >= z,  r <= s z + t            the lines of `ir.relaxation`, with 8-bit slopes
+
+and, when integral, r <= u d and r <= z - l (1 - d) with d in {0, 1} in place of the upper line: big-M with the tightest
+constants that the bounds give; its continuous relaxation is the triangle again.
+
+Branch and bound changes the bounds of few neurons, never the columns: `restated` gives the numbers of a subproblem for
+the same model (an active neuron there has r >= z with equality, an inactive one r = 0).  Since the lines are exactly
+those that a certificate's rule derives, the dual values of the model transfer to it without loss.
+
+Ehlers, ATVA 2017 (triangle); Cheng, Nührenberg and Ruess, Maximum Resilience of Artificial Neural Networks, ATVA 2017,
+and Tjeng, Xiao and Tedrake, Evaluating Robustness of Neural Networks with Mixed Integer Programming, ICLR 2019 (big-M).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
+from farkas.encoders.sparse import SparseRows, beside, merged, renumbered, rows
+from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
+from farkas.ir.linear import Indices, Matrix, Vector
+from farkas.ir.relaxation import upper_line
+
+NONE = -1  # no column: the component is zero
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """integral: a binary for each unstable neuron, so that the model is the network itself and not a relaxation."""
+
+    integral: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """A model of a network over a box, and where things are in it.
+
+    columns: per node the column of each component (-1: zero); definition (N,): row that defines each neuron, -1 where
+    none; value (N,): column of its pre-activation, -1 where none.  Unstable neurons, in network order: neuron (K,) flat
+    number, output (K,) column, above (K,) row of r - z >= 0, under (K,) row of r - s z <= t (empty when integral),
+    binary (K,) column (empty unless integral).
+    """
+
+    model: LinearModel
+    columns: dict[int, Indices]
+    definition: Indices
+    value: Indices
+    neuron: Indices
+    output: Indices
+    above: Indices
+    under: Indices
+    binary: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Restated:
+    """Numbers of one subproblem for the relaxed model: bounds of the columns value[known] and output, of the rows above
+    and under, and the coefficient of z in the latter (-s); each as (K,) but for the first two."""
+
+    value_lower: Vector
+    value_upper: Vector
+    output_upper: Vector
+    above_lower: Vector
+    above_upper: Vector
+    under_upper: Vector
+    under_slope: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """The model of a network with the atoms of one disjunct, whose worst excess is minimised.
+
+    excess: its column, -1 for a disjunct without atoms; atoms: their rows; scale (M,): the powers of two by which the
+    rows were divided.  Positions of the encoding's own columns and rows are unchanged.
+    """
+
+    model: LinearModel
+    excess: int
+    atoms: Indices
+    scale: Vector
+
+
+def slots(program: Program) -> dict[int, slice]:
+    """For every Affine node that a Relu reads its neurons' flat numbers, in network order."""
+    read = {node.source for node in program.nodes if isinstance(node, Relu)}
+    found, start = {}, 0
+    for v, node in enumerate(program.nodes):
+        if v in read and isinstance(node, Affine):
+            found[v] = slice(start, start + program.sizes[v])
+            start += program.sizes[v]
+    return found
+
+
+def encode(
+    program: Program,
+    x_lower: Vector,
+    x_upper: Vector,
+    lower: Vector,
+    upper: Vector,
+    errors: Mapping[int, Vector],
+    options: EncodingOptions | None = None,
+) -> Encoding:
+    """The model of `program` over the box, from proved bounds of all neurons.
+
+    lower, upper (N,): finite, and no tighter than those of any subproblem that will be restated; errors: per Affine
+    node E (n,), by how much an execution may differ from W a + b (none given: exact).
+    """
+    work = _Encoder(program, x_lower, x_upper, lower, upper, errors, options or EncodingOptions())
+    for v, node in enumerate(program.nodes):
+        match node:
+            case Input():
+                group = Group("input", v, tuple(range(node.size)))
+                work.columns[v] = work.builder.add_columns(group, x_lower, x_upper)
+            case Affine():
+                work.affine(v, node)
+            case Relu():
+                work.relu(v, node.source)
+            case _:
+                assert_never(node)
+    return work.done()
+
+
+def restated(encoding: Encoding, lower: Vector, upper: Vector) -> Restated:
+    """What the relaxed model looks like under the bounds of a subproblem; lower <= upper (N,)."""
+    l, u = lower[encoding.neuron], upper[encoding.neuron]
+    line = upper_line(np, l, u)
+    known = encoding.value >= 0
+    active = l >= 0
+    inactive = ~active & (u <= 0)
+    return Restated(
+        lower[known],
+        upper[known],
+        np.where(inactive, 0.0, np.inf),
+        np.where(inactive, -np.inf, 0.0),
+        np.where(active, 0.0, np.inf),
+        np.where(line.unstable, line.intercept, np.inf),
+        np.where(line.unstable, -line.slope, -1.0),
+    )
+
+
+def ask(encoding: Encoding, output: int, y_rows: Matrix, x_rows: Matrix | None, thresholds: Vector) -> Question:
+    """Add the atoms y_rows y + x_rows x - excess <= thresholds, and minimise the excess.
+
+    output: the node whose value is y.  Rows are divided by a power of two near their largest coefficient.
+    """
+    builder = ModelBuilder.of(encoding.model)
+    count = len(thresholds)
+    if count == 0:
+        return Question(encoding.model, NONE, np.zeros(0, dtype=np.int64), np.zeros(0))
+    excess = builder.add_columns(Group("excess", -1, (0,)), -np.inf, np.inf, cost=1.0)
+    largest = abs(y_rows).max(axis=1)
+    if x_rows is not None:
+        largest = np.maximum(largest, abs(x_rows).max(axis=1))
+    scale = np.where(largest > 0, np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0)))), 1.0)
+    part = rows_of(np.broadcast_to(encoding.columns[output], y_rows.shape), y_rows / scale[:, None])
+    if x_rows is not None:
+        inputs = np.broadcast_to(encoding.columns[0], x_rows.shape)
+        part = beside(part, rows_of(inputs, x_rows / scale[:, None]))
+    part = beside(part, rows_of(np.full((count, 1), excess[0]), np.full((count, 1), -1.0)))
+    names = Group("atom", -1, tuple(range(count)))
+    atoms = builder.add_rows(names, merged(part), -np.inf, thresholds / scale)
+    return Question(builder.build(), int(excess[0]), atoms, scale)
+
+
+@dataclass(eq=False)
+class _Encoder:
+    """One encoding under construction, node by node."""
+
+    program: Program
+    x_lower: Vector
+    x_upper: Vector
+    lower: Vector
+    upper: Vector
+    errors: Mapping[int, Vector]
+    options: EncodingOptions
+    builder: ModelBuilder = field(default_factory=ModelBuilder)
+    columns: dict[int, Indices] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.slots = slots(self.program)
+        width = sum(self.program.sizes[v] for v in self.slots)
+        assert self.lower.shape == (width,), f"bounds of {self.lower.shape} neurons for {width}"
+        self.definition, self.value = np.full(width, NONE), np.full(width, NONE)
+        self.found: dict[int, tuple[Indices, ...]] = {}
+        self.aliases: dict[int, Indices] = {}
+
+    def affine(self, v: int, node: Affine) -> None:
+        """Columns and defining rows of the components that anyone needs."""
+        builder, size = self.builder, self.program.sizes[v]
+        lower, upper = np.full(size, -np.inf), np.full(size, np.inf)
+        needed = np.ones(size, dtype=bool)
+        if v in self.slots:
+            lower, upper = self.lower[self.slots[v]], self.upper[self.slots[v]]
+            if v != self.program.output and all(isinstance(r, Relu) for r in self._readers(v)):
+                needed = (upper > 0) | (lower >= 0)
+        wanted = np.flatnonzero(needed)
+        names = tuple(wanted.tolist())
+        made = builder.add_columns(Group("value", v, names), lower[wanted], upper[wanted])
+        column = self.columns[v] = np.full(size, NONE)
+        column[wanted] = made
+        part = rows_of(made[:, None], np.ones((len(wanted), 1)))
+        for term in node.terms:
+            operand = renumbered(rows(term.map, wanted), self.columns[term.source])
+            part = beside(part, SparseRows(operand.start, operand.index, -operand.values))
+        error = self.errors[v][wanted] if v in self.errors else np.zeros(len(wanted))
+        bias = np.asarray(node.bias)[wanted]
+        defined = builder.add_rows(Group("defines", v, names), merged(part), bias - error, bias + error)
+        if v in self.slots:
+            flat = wanted + self.slots[v].start
+            self.definition[flat], self.value[flat] = defined, made
+
+    def relu(self, v: int, source: int) -> None:
+        """Columns and rows of a Relu node, or those of an earlier one with the same source."""
+        if source in self.aliases or isinstance(self.program.nodes[source], Relu):
+            self.columns[v] = self.aliases.get(source, self.columns[source])
+            return
+        size, z = self.program.sizes[v], self.columns[source]
+        if source in self.slots:
+            l, u = self.lower[self.slots[source]], self.upper[self.slots[source]]
+        else:
+            l, u = self.x_lower, self.x_upper
+        open_ = np.flatnonzero((l < 0) & (u > 0))
+        column = np.where(l >= 0, z, NONE)
+        column[open_], *rest = self._triangles(v, open_, z[open_], l[open_], u[open_])
+        self.columns[v] = self.aliases[source] = column
+        assert column.shape == (size,)
+        if source in self.slots:
+            self.found[source] = (open_ + self.slots[source].start, column[open_], *rest)
+
+    def _triangles(self, v: int, open_: Indices, z: Indices, l: Vector, u: Vector) -> tuple[Indices, ...]:
+        """(output columns, rows above, rows under, binaries) of unstable neurons."""
+        builder, names = self.builder, tuple(open_.tolist())
+        r = builder.add_columns(Group("relu", v, names), 0.0, np.inf)
+        pair = np.stack([r, z], axis=1)
+        one = np.ones(len(open_))
+        above = builder.add_rows(Group("above", v, names), rows_of(pair, np.stack([one, -one], axis=1)), 0.0, np.inf)
+        none = np.zeros(0, dtype=np.int64)
+        if not self.options.integral:
+            line = upper_line(np, l, u)
+            part = _always(pair, np.stack([one, -line.slope], axis=1))
+            under = builder.add_rows(Group("under", v, names), part, -np.inf, line.intercept)
+            return r, above, under, none
+        d = builder.add_columns(Group("phase", v, names), 0.0, 1.0, integral=True)
+        off = rows_of(np.stack([r, d], axis=1), np.stack([one, -u], axis=1))
+        builder.add_rows(Group("off", v, names), off, -np.inf, 0.0)
+        on = rows_of(np.stack([r, z, d], axis=1), np.stack([one, -one, -l], axis=1))
+        builder.add_rows(Group("on", v, names), on, -np.inf, -l)
+        return r, above, none, d
+
+    def _readers(self, v: int) -> list[CoreOp]:
+        return [node for node in self.program.nodes if v in sources(node)]
+
+    def done(self) -> Encoding:
+        parts = [self.found[v] for v in self.slots if v in self.found]
+        empty = np.zeros(0, dtype=np.int64)
+        joined = [np.concatenate([empty, *(part[i] for part in parts)]) for i in range(5)]
+        return Encoding(self.builder.build(), self.columns, self.definition, self.value, *joined)
+
+
+def _always(columns: Any, values: Any) -> SparseRows:
+    """Rows of equal length whose zero coefficients stay in the pattern, for they will change."""
+    count, length = columns.shape
+    start: npt.NDArray[np.int64] = np.arange(count + 1) * length
+    return SparseRows(start, columns.ravel(), np.asarray(values, dtype=np.float64).ravel())
