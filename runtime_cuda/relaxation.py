@@ -1,0 +1,201 @@
+"""Bounds for a search that splits neurons: subproblems of one box, batched, with optimised slopes and pins.
+
+`root` bounds every neuron once over the box.  A subproblem is then a pair of flat bound vectors, phases included;
+`refresh` tightens the bounds of chosen neurons under them, `optimise` bounds one row per subproblem with the slopes and
+pins that do best.  The error terms of the root hold in every subproblem, for it is the same box.
+
+Only bounds of float64 with every error term leave this module, for slopes and pins rounded as a certificate states
+them; all else is search (see adjoint.py).  Where layers are dense, the neurons inactive at the root are packed away:
+numbers outside are those of the whole program, and what is packed away reads as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed
+from farkas.runtime_cuda.crown import CHUNK
+from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_pins, rounded_slopes
+from farkas.runtime_cuda.prepared import Prepared
+from farkas.runtime_cuda.root import Effort, Root, derive
+
+
+@dataclass(frozen=True, eq=False)
+class Refreshed:
+    """Bounds in force after a refresh, (B, N), and which subproblems turned out empty (B,)."""
+
+    lower: Any
+    upper: Any
+    empty: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Optimised:
+    """Bounds of one row per subproblem, and what they were made of.
+
+    value: (B,) proved for `slopes` (bytes, (B, N)) and `pins` ((B, N), multiples of 2^-24); free_slopes, free_pins: the
+    same before rounding, for a child to start from; point: (B, n0) minimising corner; below: (B, N) coefficients over
+    the outputs of the neurons; z: (B, N) values of the neurons when the point runs through the row's own lines.
+    """
+
+    value: Any
+    slopes: Any
+    pins: Any
+    free_slopes: Any
+    free_pins: Any
+    point: Any
+    below: Any
+    z: Any
+
+
+class Relaxation:
+    """Bounds of subproblems of one box: `root` first, then `refresh` and `optimise` as often as wanted.
+
+    x_lower, x_upper: (n0,); tick: called before every pass, may raise to abandon the work.
+    """
+
+    def __init__(self, prepared: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None]) -> None:
+        self.full = prepared
+        self.xp = prepared.backend.xp
+        self.tick = tick
+        self.x_lower, self.x_upper = prepared.backend.asarray(x_lower), prepared.backend.asarray(x_upper)
+        self.layers = tuple(prepared.slots)  # node of every layer ordinal
+        self._root: Root | None = None
+
+    def root(self, effort: Effort) -> Root:
+        """Bounds of every neuron over the box; packs the program for all that follows."""
+        found = derive(self.full, self.x_lower, self.x_upper, effort, self.tick)
+        self.adopt(found)
+        return found
+
+    def adopt(self, root: Root) -> None:
+        """Work from a root found before, over the same box."""
+        self._root = root
+        self.net = self.full.pack(self.full.backend.to_numpy(root.upper) > 0) if self.full.packable else self.full
+        self.sure = Passes(self.net, self.full, root.ground, self.tick)
+        self.rough = Passes(self.net, self.full, root.ground, self.tick, single=True)
+        place = self.xp.full(self.full.width, -1)
+        place[self.net.kept] = self.xp.arange(self.net.width)
+        self._place = place
+
+    def refresh(self, lower: Any, upper: Any, chosen: Mapping[int, Any]) -> Refreshed:
+        """Bounds (B, N) intersected with adaptive rows of the chosen neurons: by layer ordinal (B, R) places, -1 pads.
+
+        Layers upwards, each with the lines of the bounds tightened below it.
+        """
+        xp = self.xp
+        lower, upper = xp.array(lower), xp.array(upper)
+        empty = (lower > upper).any(axis=1)
+        widest = max((index.shape[1] for index in chosen.values()), default=1)
+        step = max(1, CHUNK // (2 * max(1, widest) * self.net.widest))
+        for first in range(0, lower.shape[0], step):
+            part = slice(first, first + step)
+            self._refresh(lower[part], upper[part], {k: index[part] for k, index in chosen.items()})
+        empty |= (lower > upper).any(axis=1)
+        return Refreshed(lower, upper, empty)
+
+    def _refresh(self, lower: Any, upper: Any, chosen: Mapping[int, Any]) -> None:
+        """The same in place, for a part of the batch."""
+        xp, kept = self.xp, self.net.kept
+        for k in sorted(chosen):
+            v = self.layers[k]
+            slot, base = self.net.slots[v], self.full.slots[v].start
+            index = chosen[k]
+            place = xp.where(index >= 0, self._place[base + xp.maximum(index, 0)], -1)
+            wanted = place >= 0
+            if not wanted.any():
+                continue
+            relaxed = self.sure.relax(lower[:, kept], upper[:, kept], v)
+            most = max(1, CHUNK // (2 * index.shape[0] * self.net.widest))
+            for at in range(0, index.shape[1], most):
+                few = slice(at, at + most)
+                start = self.sure.units(v, xp.where(wanted[:, few], place[:, few] - slot.start, 0))
+                found = self.sure.descend(start, relaxed, rigorous=True, keep=False).value
+                count = wanted[:, few].shape[1]
+                # Places that only pad the list tighten nothing: they are written to a column that is thrown away.
+                target = xp.where(wanted[:, few], base + index[:, few], lower.shape[1])
+                _raise(xp, lower, target, found[:, :count])
+                _raise(xp, upper, target, found[:, count:], negated=True)
+
+    def optimise(self, lower: Any, upper: Any, rows: Any, x_rows: Any, slopes: Any, pins: Any, steps: int) -> Optimised:
+        """Lower bounds of rows @ y + x_rows @ x, one row for each subproblem (B), from the given slopes and pins.
+
+        rows: (B, n_out), x_rows: (B, n0) or None; slopes, pins: (B, N), or None for the adaptive ones and no pins.
+        steps: of ascent; with 0 the given slopes and pins are rounded and bounded.
+        """
+        xp, kept = self.xp, self.net.kept
+        parts = []
+        step = max(1, CHUNK // self.net.widest)
+        for first in range(0, lower.shape[0], step):
+            part = slice(first, first + step)
+            xs, a, gamma = (None if given is None else given[part] for given in (x_rows, slopes, pins))
+            inside = lower[part][:, kept], upper[part][:, kept]
+            parts.append(self._optimise(*inside, rows[part], xs, a, gamma, steps))
+        if len(parts) == 1:
+            return parts[0]
+        return Optimised(*(xp.concatenate([getattr(p, f) for p in parts]) for f in Optimised.__dataclass_fields__))
+
+    def _optimise(
+        self, lower: Any, upper: Any, rows: Any, x_rows: Any, slopes: Any, pins: Any, steps: int
+    ) -> Optimised:
+        xp, kept = self.xp, self.net.kept
+        is_open = ((lower < 0) & (upper > 0))[:, None]
+        relaxed = self.sure.relax(lower, upper)
+        given = None if slopes is None else slopes[:, kept][:, None]
+        adaptive = self.sure.adaptive(relaxed)
+        slopes = adaptive if given is None else xp.where(is_open, given, adaptive)
+        pins = xp.zeros(slopes.shape) if pins is None else pins[:, kept][:, None]
+        start = self.sure.outputs(rows[:, None], None if x_rows is None else x_rows[:, None])
+        if steps > 0:
+            on_lower = (lower == 0)[:, None] | (pins > 0)
+            on_upper = ((upper == 0)[:, None] | (pins < 0)) & ~((lower != 0)[:, None] & (pins > 0))
+            first = Variables(self.rough.cast(slopes), self.rough.cast(pins))
+            allowed = Allowed(is_open, on_lower, on_upper)
+            coarse = self.rough.relax(lower, upper)
+            _, best = climb(self.rough, self.rough.cast_start(start), coarse, allowed, first, (lower, upper), steps)
+            slopes, pins = best.slopes, best.pins
+        code, exact = rounded_slopes(xp, slopes, is_open)
+        pinned = rounded_pins(xp, pins)
+        relaxed = self.sure.with_slopes(relaxed, exact, is_open)
+        held = self.sure.pins(pinned, lower, upper)
+        found = self.sure.descend(start, relaxed, held, rigorous=True, keep=True)
+        return self._described(found, relaxed, code, pinned, slopes, pins)
+
+    def _described(self, found: Descent, relaxed: Relaxed, code: Any, pinned: Any, slopes: Any, pins: Any) -> Optimised:
+        corner, z = self.sure.ascend(found, relaxed)
+        sums: dict[int, Any] = {}
+        for r, crossing in found.crossings.items():
+            source = self.full.program.nodes[r].source  # type: ignore[union-attr]  # crossings are those of Relus
+            sums[source] = sums[source] + crossing.coef if source in sums else crossing.coef
+        return Optimised(
+            found.value[:, 0], self._whole(code), self._whole(pinned), self._whole(slopes), self._whole(pins),
+            corner[:, 0], self._gathered(sums, found), self._gathered(z, found),
+        )  # fmt: skip
+
+    def _gathered(self, by_node: dict[int, Any], found: Descent) -> Any:
+        """(B, N) from arrays (B, 1, n) by node, zero where there is none."""
+        flat = self.xp.zeros((found.value.shape[0], self.full.width))
+        for v, slot in self.net.slots.items():
+            if v in by_node:
+                flat[:, self.net.kept[slot]] = by_node[v][:, 0]
+        return flat
+
+    def _whole(self, packed: Any) -> Any:
+        """(B, N) from (B, 1, width) of the packed program, zero elsewhere."""
+        flat = self.xp.zeros((packed.shape[0], self.full.width), dtype=packed.dtype)
+        flat[:, self.net.kept] = packed[:, 0]
+        return flat
+
+
+def _raise(xp: Any, bounds: Any, target: Any, found: Any, *, negated: bool = False) -> None:
+    """bounds[b, target[b, r]] becomes the larger of itself and found (the smaller of itself and -found), in place.
+
+    A target beyond the last column is ignored, and so is a NaN; targets of one row are distinct but for those.
+    """
+    wide = xp.concatenate([bounds, xp.zeros((bounds.shape[0], 1))], axis=1)
+    old = xp.take_along_axis(wide, target, axis=1)
+    new = xp.where(-found < old, -found, old) if negated else xp.where(found > old, found, old)
+    xp.put_along_axis(wide, target, new, axis=1)
+    bounds[...] = wide[:, :-1]

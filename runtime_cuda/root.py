@@ -1,0 +1,215 @@
+"""Bounds of every neuron over one box, once per search: intervals, then backward rows where those leave a neuron open.
+
+Layer by layer: interval and error term from what is known below, then rows +z_j and -z_j for the open neurons only,
+with the inactive neurons below packed away.  The stable ones need no row, unlike in crown.py where their magnitudes
+enter the error terms: over boxes with hundreds of inputs the rows cost more than the error terms gain.
+
+A second derivation optimises the slopes of the rows themselves (alpha-CROWN), each row its own, and starts from the
+bounds of the first, in the same order, so that every layer uses the better bounds below it.  What was done is recorded
+so that a certificate can repeat it: rule 0, or slopes by row and neuron.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import numpy as np
+
+from farkas.ir.core import Affine, Input, Relu
+from farkas.runtime_cuda.adjoint import Ground, Passes
+from farkas.runtime_cuda.crown import ADAPTIVE, CHUNK, lines
+from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slopes
+from farkas.runtime_cuda.prepared import Prepared
+from farkas.runtime_cuda.rounding import up
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much may be spent at the root: seconds, by `clock`, and steps of slope optimisation at most."""
+
+    seconds: float = 1.0
+    steps: int = 20
+    clock: Callable[[], float] = time.perf_counter
+
+
+@dataclass(frozen=True, eq=False)
+class RowsUsed:
+    """Rows of one layer (its ordinal): neurons None means all that were open; slopes (R, 2, N) bytes, None for rule 0.
+
+    slopes[r, 0] are those of the row of z_j, slopes[r, 1] those of the row of -z_j, j = neurons[r].
+    """
+
+    layer: int
+    neurons: Any
+    slopes: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """Bounds in force (N,), by node the error terms in force, and the derivations (each with a forward pass) used."""
+
+    lower: Any
+    upper: Any
+    empty: bool
+    ground: Ground
+    recipes: tuple[tuple[RowsUsed, ...], ...]
+
+
+class _Derivation:
+    """One pass in network order: forward interval and error of every node, rows of the open neurons of every layer."""
+
+    def __init__(
+        self, net: Prepared, x_lower: Any, x_upper: Any, lower: Any, upper: Any, tick: Callable[[], None]
+    ) -> None:
+        self.net, self.xp, self.tick = net, net.backend.xp, tick
+        self.x_lower, self.x_upper = x_lower, x_upper
+        self.lower, self.upper = lower.copy(), upper.copy()
+        self.empty = False
+        self.error: dict[int, Any] = {}
+        self.floor: dict[int, float] = {}
+        self.fixed: dict[int, tuple[Any, Any, Any]] = {}
+        self.used: list[RowsUsed] = []
+        self.packed = net
+
+    def ground(self) -> Ground:
+        return Ground(self.x_lower, self.x_upper, self.error, self.floor, self.fixed)
+
+    def run(self, tighten: Callable[[_Derivation, int, int], None]) -> None:
+        """tighten(derivation, node, ordinal) may improve the bounds of a layer, everything below being final."""
+        xp, net = self.xp, self.net
+        low: list[Any] = [None] * len(net.nodes)
+        high: list[Any] = [None] * len(net.nodes)
+        sizes: list[Any] = [None] * len(net.nodes)
+        for v, node in enumerate(net.nodes):
+            match node:
+                case Input():
+                    low[v], high[v] = self.x_lower, self.x_upper
+                case Relu(source=source):
+                    low[v], high[v] = xp.maximum(low[source], 0.0), xp.maximum(high[source], 0.0)
+                    if source not in net.slots:
+                        made = lines(xp, low[source][None], high[source][None], (ADAPTIVE,), net.widest, net.resolution)
+                        self.fixed[v] = made.lower[0, 0], made.upper[0], made.intercept[0]
+                case Affine():
+                    low[v], high[v] = self._interval(v, low, high, sizes)
+                    if v in net.slots:
+                        self._intersect(v, xp.arange(net.sizes[v]), low[v], high[v])
+                        tighten(self, v, list(net.slots).index(v))
+                        low[v], high[v] = self.lower[net.slots[v]], self.upper[net.slots[v]]
+                        self._pack(v)
+                case _:
+                    assert_never(node)
+            low[v], high[v] = xp.minimum(low[v], high[v]), xp.maximum(low[v], high[v])
+            sizes[v] = xp.maximum(abs(low[v]), abs(high[v]))[None]
+
+    def _interval(self, v: int, low: list[Any], high: list[Any], sizes: list[Any]) -> tuple[Any, Any]:
+        """Interval of an Affine node from its operands (midpoint-radius), its error and floor set."""
+        layer = self.net.layers[v]
+        error = layer.error(sizes)[0]
+        self.error[v] = error
+        self.floor[v] = float(layer.resolution * layer.u_sum(sizes)[0, 0]) if layer.resolution else 0.0
+        mid, rad = layer.bias[None], 0.0
+        for operand in layer.operands:
+            l, u = low[operand.source][None], high[operand.source][None]
+            m = 0.5 * (l + u)
+            mid = mid + operand.map.mv(m)
+            rad = rad + operand.absolute.mv(self.xp.maximum(u - m, m - l))
+        rad = up(rad, layer.fan_in + 16) + error
+        return (mid - rad)[0], (mid + rad)[0]
+
+    def _intersect(self, v: int, index: Any, low: Any, high: Any) -> None:
+        """Bounds of the listed neurons of node v, intersected with new ones; NaN bounds nothing."""
+        xp, start = self.xp, self.net.slots[v].start
+        place = start + index
+        self.lower[place] = xp.where(low > self.lower[place], low, self.lower[place])
+        self.upper[place] = xp.where(high < self.upper[place], high, self.upper[place])
+        self.empty = self.empty or bool((self.lower[place] > self.upper[place]).any())
+
+    def open_neurons(self, v: int) -> Any:
+        slot = self.net.slots[v]
+        return self.xp.flatnonzero((self.lower[slot] < 0) & (self.upper[slot] > 0))
+
+    def _pack(self, v: int) -> None:
+        """Leave the inactive neurons of node v, whose bounds are final in this pass, out of the rows above it."""
+        if v in self.net.packable:
+            slots = self.net.slots
+            alive = np.ones(self.net.width, dtype=bool)
+            for below in slots:
+                if below <= v and below in self.net.packable:
+                    alive[slots[below]] = self.net.backend.to_numpy(self.upper[slots[below]]) > 0
+            self.packed = self.net.pack(alive)
+
+    def passes(self, *, single: bool = False) -> Passes:
+        """Passes through what lies below the layer at hand."""
+        return Passes(self.packed, self.net, self.ground(), self.tick, single=single)
+
+    def adaptive_rows(self, v: int, k: int) -> None:
+        """Rule 0 for all open neurons of node v."""
+        index = self.open_neurons(v)
+        if not len(index):
+            return
+        passes, packed = self.passes(), self.packed
+        relaxed = passes.relax(self.lower[packed.kept][None], self.upper[packed.kept][None], v)
+        for part in _parts(index, packed):
+            found = passes.descend(passes.units(v, part[None]), relaxed, rigorous=True, keep=False).value[0]
+            self._intersect(v, part, found[: len(part)], -found[len(part) :])
+        self.used.append(RowsUsed(k, None, None))
+
+    def optimised_rows(self, v: int, k: int, index: Any, steps: int) -> None:
+        """The best slopes found for each of the listed neurons' rows, in force as rounded."""
+        if not len(index):
+            return
+        xp, packed = self.xp, self.packed
+        rough, sure = self.passes(single=True), self.passes()
+        low, high = self.lower[packed.kept][None], self.upper[packed.kept][None]
+        relaxed, coarse = sure.relax(low, high, v), rough.relax(low, high, v)
+        is_open = ((low < 0) & (high > 0))[:, None]
+        never = xp.zeros(is_open.shape, dtype=bool)
+        first = rough.adaptive(coarse)
+        slopes = np.zeros((len(index), 2, self.net.width), dtype=np.uint8)
+        at = 0
+        for part in _parts(index, packed):
+            start = Variables(first, xp.zeros(first.shape, dtype=first.dtype))
+            allowed = Allowed(is_open, never, never)
+            _, best = climb(rough, rough.units(v, part[None]), coarse, allowed, start, (low, high), steps)
+            code, exact = rounded_slopes(xp, best.slopes, is_open)
+            lines_taken = sure.with_slopes(relaxed, exact, is_open)
+            found = sure.descend(sure.units(v, part[None]), lines_taken, rigorous=True, keep=False).value[0]
+            count = len(part)
+            self._intersect(v, part, found[:count], -found[count:])
+            both = self.net.backend.to_numpy(code[0]).reshape(2, count, -1).transpose(1, 0, 2)
+            slopes[at : at + count][:, :, packed.kept] = both
+            at += count
+        self.used.append(RowsUsed(k, self.net.backend.to_numpy(index), slopes))
+
+
+def _parts(index: Any, net: Prepared) -> list[Any]:
+    """Pieces of a list of neurons whose rows fit into one pass."""
+    size = max(1, CHUNK // (2 * net.widest))
+    return [index[i : i + size] for i in range(0, len(index), size)]
+
+
+def derive(net: Prepared, x_lower: Any, x_upper: Any, effort: Effort, tick: Callable[[], None]) -> Root:
+    """Bounds over the box (n0,) by intervals, adaptive rows, and rows with optimised slopes as the effort allows."""
+    xp = net.backend.xp
+    started = effort.clock()
+    top = xp.full(net.width, xp.inf)
+    first = _Derivation(net, x_lower, x_upper, -top, top, tick)
+    first.run(_Derivation.adaptive_rows)
+    cost = effort.clock() - started
+    recipes = [tuple(first.used)]
+    best = first
+    # A step costs about four adaptive passes: backward and forward in float32, with traffic for slopes by row.
+    steps = min(effort.steps, int((effort.seconds - cost) / max(4 * cost, 1e-9)))
+    if steps >= 2 and not first.empty:
+        best = _Derivation(net, x_lower, x_upper, first.lower, first.upper, tick)
+        best.run(lambda d, v, k: d.optimised_rows(v, k, d.open_neurons(v), steps) if _has_below(net, v) else None)
+        recipes.append(tuple(best.used))
+    return Root(best.lower, best.upper, best.empty, best.ground(), tuple(recipes))
+
+
+def _has_below(net: Prepared, v: int) -> bool:
+    """Whether a layer of neurons lies below node v at all; the rows of the first layer have no slopes."""
+    return v != next(iter(net.slots))
