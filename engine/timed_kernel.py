@@ -1,18 +1,18 @@
-"""A checker's kernel under a deadline: the same verdicts, or OutOfTime between two of its calls."""
+"""A checker's kernel under a deadline: the same verdicts, or OutOfTime between two of its calls.
+
+What passes through belongs to the checker and is not looked at, so that nothing of it needs to be imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from farkas.engine.budget import Budget
 
-if TYPE_CHECKING:
-    from farkas.checker.kernel import Kernel, PlanProver, Prover, Step
-    from farkas.checker.query import Box, Claim, Network
-
-State = Any  # of the kernel within
+# The checker's own types, and the state of the kernel within.
+Kernel = Prover = PlanProver = State = Network = Box = Step = Claim = Any
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class TimedKernel:
 
     @property
     def tier(self) -> str:
-        return self.kernel.tier
+        return str(self.kernel.tier)
 
     @property
     def wave(self) -> int:
-        return self.kernel.wave
+        return int(self.kernel.wave)
 
     def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> TimedProver:
         self.budget.check()
@@ -43,7 +43,7 @@ class TimedKernel:
 class TimedProver:
     """A prover by crown-fp-1 within a budget."""
 
-    prover: Prover[State]
+    prover: Prover
     budget: Budget
 
     def start(self, count: int) -> State:
@@ -58,19 +58,19 @@ class TimedProver:
 
     def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
         self.budget.check()
-        return self.prover.close(state, rows, claims)
+        return list(self.prover.close(state, rows, claims))
 
 
 @dataclass(frozen=True)
 class TimedPlanProver:
     """A prover by crown-fp-2 within a budget."""
 
-    prover: PlanProver[State]
+    prover: PlanProver
     budget: Budget
 
     @property
     def wave(self) -> int:
-        return self.prover.wave
+        return int(self.prover.wave)
 
     def begin(self, boxes: Sequence[Box]) -> State:
         self.budget.check()
@@ -85,4 +85,4 @@ class TimedPlanProver:
 
     def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
         self.budget.check()
-        return self.prover.close(state, rows, claims)
+        return list(self.prover.close(state, rows, claims))

@@ -16,7 +16,7 @@ from typing import Any
 from farkas.ir.errors import FarkasError
 
 MAGIC = b"NNC1"
-NAMES = {1: "LEAVES", 2: "TREE", 3: "POINT", 255: "footer"}
+NAMES = {1: "LEAVES", 2: "TREE", 3: "POINT", 4: "PLAN", 5: "VECTORS", 255: "footer"}
 HASH_BYTES = 16
 MAX_PAYLOAD = 1 << 28
 
@@ -50,13 +50,19 @@ class CertificateFile:
 
 @dataclass(frozen=True)
 class TreeShape:
-    """Nodes, leaves and greatest depth over all trees; how often each input is bisected and each leaf's number used."""
+    """Nodes, leaves and greatest depth over all trees; how often each cut, recipe, fork and leaf kind is used.
+
+    cuts: by the number in the file, that of an input, or (crown-fp-2) the number of inputs plus that of a neuron.
+    recipes, forks, kinds: by their places in the file's lists.
+    """
 
     trees: int
     nodes: int
     leaves: int
     depth: int
-    bisections: Counter[int]
+    cuts: Counter[int]
+    recipes: Counter[int]
+    forks: Counter[int]
     kinds: Counter[int]
 
 
@@ -83,19 +89,23 @@ def read_certificate_file(data: bytes) -> CertificateFile:
     return CertificateFile(header, 8 + length, tuple(frames), len(data))
 
 
-def tree_shape(payload: bytes, leaves: int) -> TreeShape:
+def tree_shape(payload: bytes, leaves: int, recipes: int = 0, forks: int = 0) -> TreeShape:
     """Statistics of a TREE payload that has so many leaves; raises MalformedCertificate.
 
-    The payload is the preorder of all trees, one LEB128 number a node: below the number of inputs a bisection, else a
-    leaf.  That number is not in the file, but the leaves are the nodes with the largest numbers.
+    The payload is the preorder of all trees, one LEB128 number a node: cuts first, then the recipes and forks of the
+    plan, then leaf kinds.  Where the kinds begin is not in the file, but the leaves are the nodes with the largest
+    numbers (taken for granted: the first kind is in use).
     """
     numbers = _numbers(payload)
     if not 0 < leaves <= len(numbers):
         raise MalformedCertificate(f"the header says {leaves} leaves, but the TREE frame has {len(numbers)} nodes")
     least = sorted(numbers)[-leaves]
-    kinds = Counter(number for number in numbers if number >= least)
-    bisections = Counter(number for number in numbers if number < least)
-    if kinds.total() != leaves:
+    starts = least - forks - recipes, least - forks, least
+    groups: tuple[Counter[int], ...] = (Counter(), Counter(), Counter(), Counter())
+    for number in numbers:
+        group = sum(number >= start for start in starts)
+        groups[group][number - starts[group - 1] if group else number] += 1
+    if groups[3].total() != leaves:
         raise MalformedCertificate("the TREE frame has another number of leaves than the header says")
     trees = depth = 0
     waiting: list[int] = []  # depths of the children still to come
@@ -105,14 +115,17 @@ def tree_shape(payload: bytes, leaves: int) -> TreeShape:
             waiting.append(0)
         level = waiting.pop()
         depth = max(depth, level)
-        if number < least:
+        if starts[0] <= number < starts[1]:
+            waiting.append(level)  # a derivation has one child, the same node
+        elif number < least:
             waiting += (level + 1, level + 1)
     if waiting:
         raise MalformedCertificate(f"the TREE frame is cut off: {len(waiting)} subtrees are missing")
-    return TreeShape(trees, len(numbers), leaves, depth, bisections, kinds)
+    return TreeShape(trees, len(numbers), leaves, depth, *groups)
 
 
 def _numbers(payload: bytes) -> list[int]:
+    """All numbers of a payload that holds nothing else; raises MalformedCertificate."""
     numbers, value, shift = [], 0, 0
     for byte in payload:
         value |= (byte & 0x7F) << shift
@@ -121,7 +134,7 @@ def _numbers(payload: bytes) -> list[int]:
             numbers.append(value)
             value = shift = 0
     if shift:
-        raise MalformedCertificate("the TREE frame ends in the middle of a number")
+        raise MalformedCertificate("a frame ends in the middle of a number")
     return numbers
 
 

@@ -11,6 +11,7 @@ from farkas.usage import COMPLETED, Usage, command_parser
 
 if TYPE_CHECKING:
     from farkas.api import Network
+    from farkas.certificate_content import Content
     from farkas.certificate_file import CertificateFile
     from farkas.specs.query import Atom, Case, Property
 
@@ -108,7 +109,7 @@ def atom_text(atom: Atom) -> str:
 
 def certificate_lines(certificate: CertificateFile) -> Iterator[str]:
     """Header, frames with their sizes, and the shape of the trees; nothing is checked."""
-    from farkas.certificate_file import tree_shape
+    from farkas.certificate_content import read_content
 
     yield f"certificate, {certificate.size} bytes (not checked: `farkas check` does that)"
     for key, value in sorted(certificate.header.items()):
@@ -117,11 +118,30 @@ def certificate_lines(certificate: CertificateFile) -> Iterator[str]:
     rows = [("part", "bytes in file", "decompressed"), ("header", str(certificate.header_bytes), "")]
     rows += [(frame.name, str(frame.stored), str(len(frame.payload))) for frame in certificate.frames]
     yield from _table(rows)
-    tree, leaves = certificate.frame("TREE"), certificate.header.get("leaves")
-    if tree is not None and isinstance(leaves, int) and tree.payload:
-        shape = tree_shape(tree.payload, leaves)
+    content = read_content(certificate)
+    if content is not None:
         yield ""
-        yield f"trees: {shape.trees}, nodes: {shape.nodes}, leaves: {shape.leaves}, depth: {shape.depth}"
-        often = ", ".join(f"X_{i} {count}" for i, count in shape.bisections.most_common(8))
+        yield from _content_lines(content, sum(frame.stored for frame in certificate.frames))
+
+
+def _content_lines(content: Content, stored: int) -> Iterator[str]:
+    """The trees in numbers; stored: bytes of all frames."""
+    shape, vectors, derived = content.shape, content.vectors, content.derivations
+    yield f"trees: {shape.trees}, nodes: {shape.nodes}, leaves: {shape.leaves}, depth: {shape.depth}"
+    if content.has_plan:
+        yield f"cuts: {shape.cuts.total()} (inputs and neurons), forks: {shape.forks.total()}"
+        yield (
+            f"derivations: {derived.count} by {len(shape.recipes)} recipes: {derived.forward} forward passes, "
+            f"{derived.layers} whole layers, rows of {derived.rows // 2} listed neurons"
+        )
+        pinned = sum(pins > 0 for pins in vectors.pins)
+        yield (
+            f"vectors: {len(vectors.pins)} over {content.columns} neurons, {vectors.slopes} slopes; "
+            f"{sum(vectors.pins)} pins in {pinned} of them"
+        )
+    else:
+        often = ", ".join(f"X_{i} {count}" for i, count in shape.cuts.most_common(8))
         yield f"bisections by input: {often or 'none'}"
-        yield f"leaf kinds in use: {len(shape.kinds)}; {len(tree.payload) / shape.leaves:.2f} bytes a leaf"
+    closed = ", ".join(f"{rule} {count}" for rule, count in content.leaves.most_common())
+    yield f"leaves closed by: {closed}"
+    yield f"leaf kinds in use: {len(shape.kinds)}; {stored / shape.leaves:.2f} bytes a leaf"
