@@ -11,15 +11,12 @@ from typing import Any
 
 from farkas.engine.budget import Budget
 
-# The checker's own types, and the state of the kernel within.
-Kernel = Prover = PlanProver = State = Network = Box = Step = Claim = Any
-
 
 @dataclass(frozen=True)
 class TimedKernel:
     """`kernel` within a budget: every call may raise OutOfTime first."""
 
-    kernel: Kernel
+    kernel: Any
     budget: Budget
 
     @property
@@ -30,11 +27,11 @@ class TimedKernel:
     def wave(self) -> int:
         return int(self.kernel.wave)
 
-    def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> TimedProver:
+    def prepare(self, network: Any, rounded: bool, intermediate: tuple[int, ...]) -> TimedProver:
         self.budget.check()
         return TimedProver(self.kernel.prepare(network, rounded, intermediate), self.budget)
 
-    def prepare_plan(self, network: Network, rounded: bool, columns: tuple[int, ...]) -> TimedPlanProver:
+    def prepare_plan(self, network: Any, rounded: bool, columns: tuple[int, ...]) -> TimedPlanProver:
         self.budget.check()
         return TimedPlanProver(self.kernel.prepare_plan(network, rounded, columns), self.budget)
 
@@ -43,20 +40,20 @@ class TimedKernel:
 class TimedProver:
     """A prover by crown-fp-1 within a budget."""
 
-    prover: Prover
+    prover: Any
     budget: Budget
 
-    def start(self, count: int) -> State:
+    def start(self, count: int) -> Any:
         return self.prover.start(count)
 
-    def gather(self, rows: Sequence[tuple[State, int]]) -> State:
+    def gather(self, rows: Sequence[tuple[Any, int]]) -> Any:
         return self.prover.gather(rows)
 
-    def derive(self, parents: State, boxes: Sequence[Box]) -> State:
+    def derive(self, parents: Any, boxes: Sequence[Any]) -> Any:
         self.budget.check()
         return self.prover.derive(parents, boxes)
 
-    def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
+    def close(self, state: Any, rows: Sequence[int], claims: Sequence[Any]) -> list[bool]:
         self.budget.check()
         return list(self.prover.close(state, rows, claims))
 
@@ -65,24 +62,24 @@ class TimedProver:
 class TimedPlanProver:
     """A prover by crown-fp-2 within a budget."""
 
-    prover: PlanProver
+    prover: Any
     budget: Budget
 
     @property
     def wave(self) -> int:
         return int(self.prover.wave)
 
-    def begin(self, boxes: Sequence[Box]) -> State:
+    def begin(self, boxes: Sequence[Any]) -> Any:
         self.budget.check()
         return self.prover.begin(boxes)
 
-    def gather(self, rows: Sequence[tuple[State, int]]) -> State:
+    def gather(self, rows: Sequence[tuple[Any, int]]) -> Any:
         return self.prover.gather(rows)
 
-    def advance(self, parents: State, steps: Sequence[Step]) -> State:
+    def advance(self, parents: Any, steps: Sequence[Any]) -> Any:
         self.budget.check()
         return self.prover.advance(parents, steps)
 
-    def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
+    def close(self, state: Any, rows: Sequence[int], claims: Sequence[Any]) -> list[bool]:
         self.budget.check()
         return list(self.prover.close(state, rows, claims))
