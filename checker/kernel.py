@@ -21,14 +21,16 @@ Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1 (gamma
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import add, gt, mul, sub
+from itertools import accumulate, compress
+from operator import add, gt, mul
 from typing import Any, Protocol, TypeVar
 
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.plan import Recipe
+from farkas.checker.plan import Recipe, Vector
+from farkas.checker.products import Column, add_products, add_to, columns_of, combine_rows, pack
 from farkas.checker.query import Affine, Box, Claim, F, G, H, Input, K, Matrix, Network, P, Relu, S
 
 OPEN, EMPTY, FAILED = 0, 1, 2
@@ -145,17 +147,25 @@ class Point:
     slopes: dict[tuple[int, int], Slopes] = field(default_factory=dict)
 
 
-Column = tuple[Sequence[int] | None, Sequence[int]]
-"""Positions in the live coefficients (None: all of them) and the weights there."""
-
-
 @dataclass(frozen=True)
 class Slopes:
-    """Per live neuron of a ReLU: slope below, slope above (at 2^-S), intercept above (at 2^-P)."""
+    """Per live neuron of a ReLU: slope below, slope above (at 2^-S), intercept above (at 2^-P).
+
+    explicit: (position among the live neurons, place in a vector's bytes) of the open neurons that have a place.
+    """
 
     below: list[int]
     above: list[int]
     intercept: list[int]
+    explicit: list[tuple[int, int]]
+
+    def with_slopes(self, stated: bytes) -> Slopes:
+        """With the slopes below that a vector states."""
+        below = list(self.below)
+        for position, place in self.explicit:
+            if place < len(stated):
+                below[position] = 1 << S if stated[place] == 255 else (stated[place] << S) >> 8
+        return Slopes(below, self.above, self.intercept, self.explicit)
 
 
 class Reference:
@@ -166,6 +176,11 @@ class Reference:
 
     def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> ReferenceProver:
         return ReferenceProver(network, rounded, intermediate)
+
+    def prepare_plan(self, network: Network, rounded: bool, columns: tuple[int, ...]) -> PlanProver[Any]:
+        from farkas.checker.refine import ReferencePlanProver  # it builds on this module
+
+        return ReferencePlanProver(network, rounded, columns)
 
 
 def ceil_shift(x: int, bits: int) -> int:
@@ -192,6 +207,16 @@ def readers_of(network: Network) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, readers))
 
 
+def neuron_layers(network: Network) -> tuple[int, ...]:
+    """The affine nodes that some ReLU reads: their values, in this order, are the neurons that have numbers."""
+    readers = readers_of(network)
+    return tuple(
+        v
+        for v, node in enumerate(network.nodes)
+        if isinstance(node, Affine) and any(isinstance(network.nodes[r], Relu) for r in readers[v])
+    )
+
+
 def relu_slopes(low: int, high: int, rule: int) -> tuple[int, int, int]:
     """(slope below, slope above, intercept above) of relu over [low, high], low <= high at 2^-P."""
     one = 1 << S
@@ -208,9 +233,14 @@ def relu_slopes(low: int, high: int, rule: int) -> tuple[int, int, int]:
 
 
 class ReferenceProver:
-    """`Prover` of the reference kernel; a state is a list of `Point`."""
+    """`Prover` of the reference kernel; a state is a list of `Point`.
 
-    def __init__(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> None:
+    columns: the neurons that the bytes of a vector are for, in rows by crown-fp-2.
+    """
+
+    def __init__(
+        self, network: Network, rounded: bool, intermediate: tuple[int, ...], columns: tuple[int, ...] = ()
+    ) -> None:
         if rounded:
             check_counts(network)
         self.nodes = network.nodes
@@ -230,8 +260,26 @@ class ReferenceProver:
             if isinstance(node, Affine)
             for k, (matrix, _) in enumerate(node.operands)
         }
-        self.columns = {key: _columns(matrix) for key, matrix in matrices.items()}
+        self.columns = {key: columns_of(matrix) for key, matrix in matrices.items()}
+        self.layers = neuron_layers(network)
+        self.first = list(accumulate((self.sizes[v] for v in self.layers), initial=0))
+        self.places: dict[int, list[tuple[int, int]]] = {}
+        for place, neuron in enumerate(columns):
+            v, j = self.neuron(neuron)
+            self.places.setdefault(v, []).append((j, place))
         self.absolutes = {key: [list(map(abs, row)) for row in matrix.weights] for key, matrix in matrices.items()}
+
+    def neuron(self, number: int) -> tuple[int, int]:
+        """(network node, position in it) of a neuron."""
+        k = bisect_right(self.first, number) - 1
+        return self.layers[k], number - self.first[k]
+
+    def operand(self, v: int, k: int) -> tuple[Matrix, int]:
+        """Operand k of affine node v."""
+        node = self.nodes[v]
+        if not isinstance(node, Affine):
+            raise CertificateRejected("kernel", f"network node {v} is not affine")
+        return node.operands[k]
 
     def start(self, count: int) -> list[Point]:
         return [Point() for _ in range(count)]
@@ -243,7 +291,7 @@ class ReferenceProver:
         return [self._derive(parent, box) for parent, box in zip(parents, boxes, strict=True)]
 
     def close(self, state: list[Point], rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
-        return [self._closes(state[row], claim) for row, claim in zip(rows, claims, strict=True)]
+        return [self.closes(state[row], claim) for row, claim in zip(rows, claims, strict=True)]
 
     # Bounds in force ------------------------------------------------------------------------------------------------
 
@@ -262,7 +310,7 @@ class ReferenceProver:
                     low = [max(x, 0) for x in point.lower[source]]
                     high = [max(x, 0) for x in point.upper[source]]
                 case Affine():
-                    low, high, errors = self._interval(point, v, node)
+                    low, high, errors = self.interval(point, v, node)
             point.errors.append(errors)
             if parent.lower:
                 low = list(map(max, low, parent.lower[v]))
@@ -275,7 +323,7 @@ class ReferenceProver:
                 point.status = EMPTY
         return point
 
-    def _interval(self, point: Point, v: int, node: Affine) -> tuple[list[int], list[int], list[int]]:
+    def interval(self, point: Point, v: int, node: Affine) -> tuple[list[int], list[int], list[int]]:
         """(lower, upper at 2^-P, errors at 2^-K) of an affine node; sets the status FAILED when an obligation fails.
 
         Per row: sum w [l, h] = (sum w (l + h) -+ sum |w| (h - l)) / 2, all operands before the one shift.
@@ -287,7 +335,7 @@ class ReferenceProver:
             lower, upper = point.lower[a], point.upper[a]
             largest = list(map(max, map(abs, lower), map(abs, upper)))
             reach += sum(largest)
-            _add_products(matrix, self.absolutes[v, k], lower, upper, largest, twice_low, twice_high, magnitude, weight)
+            add_products(matrix, self.absolutes[v, k], lower, upper, largest, twice_low, twice_high, magnitude, weight)
         slack = 0 if node.bias_exact else 1
         low = [(x >> 1) + (b << P) for x, b in zip(twice_low, node.bias, strict=True)]
         high = [(x >> 1) + ((b + slack) << P) for x, b in zip(twice_high, node.bias, strict=True)]
@@ -312,28 +360,38 @@ class ReferenceProver:
         low, high = point.lower[v], point.upper[v]
         for j in unstable:
             for rule in self.intermediate:
-                low[j] = max(low[j], self._row_bound(point, v, ((j, 1),), (), rule) >> (K - P))
-                high[j] = min(high[j], -(self._row_bound(point, v, ((j, -1),), (), rule) >> (K - P)))
+                low[j] = max(low[j], self.row_bound(point, v, ((j, 1),), (), rule) >> (K - P))
+                high[j] = min(high[j], -(self.row_bound(point, v, ((j, -1),), (), rule) >> (K - P)))
 
     # Backward substitution ------------------------------------------------------------------------------------------
 
-    def _closes(self, point: Point, claim: Claim) -> bool:
+    def closes(self, point: Point, claim: Claim) -> bool:
         if point.status != OPEN:
             return point.status == EMPTY
         return all(
             bound is not None
-            and bound.closed_by(self._row_bound(point, self.output, bound.row, bound.xrow, bound.rule))
+            and bound.closed_by(self.row_bound(point, self.output, bound.row, bound.xrow, bound.rule, bound.vector))
             for bound in claim
         )
 
-    def _row_bound(
-        self, point: Point, start: int, row: Iterable[tuple[int, int]], xrow: Iterable[tuple[int, int]], rule: int
+    def row_bound(
+        self,
+        point: Point,
+        start: int,
+        row: Iterable[tuple[int, int]],
+        xrow: Iterable[tuple[int, int]],
+        rule: int,
+        vector: Vector | None = None,
     ) -> int:
         """A lower bound at 2^-K of row . (value of node `start`) + xrow . X over the executions in the box of `point`.
 
+        vector: explicit slopes instead of the rule, and pins, of nodes below `start`.
         pending[v]: coefficients (at 2^-(F+S)) of the live neurons of node v; complete when v is reached from above.
         Invariant: row . value + xrow . X >= constant + sum over v of pending[v] . (value of v).
         """
+        stated = None if vector is None else vector.slopes
+        pins = {} if vector is None else self._pins_by_node(vector)
+        rule = 0 if vector is not None else rule
         pending: dict[int, list[int]] = {}
         constant = 0
         first = self.nodes[start]
@@ -341,14 +399,17 @@ class ReferenceProver:
             js, scaled = [j for j, _ in row], [c << (F + S) for _, c in row]
             constant += _affine_constant(first, point.errors[start], js, scaled)
             for matrix, a in first.operands:
-                sums = list(compress(_combine_rows(matrix, js, scaled), self._live(point, a)))
+                sums = list(compress(combine_rows(matrix, js, scaled), self._live(point, a)))
                 constant += self._send(point, matrix, a, scaled, sums, pending)
         else:
-            _accumulate(pending, start, list(compress(_scatter(row, self.sizes[start]), self._live(point, start))))
+            add_to(pending, start, list(compress(_scatter(row, self.sizes[start]), self._live(point, start))))
         if xrow:
-            _accumulate(pending, 0, _scatter(xrow, self.sizes[0]))
+            add_to(pending, 0, _scatter(xrow, self.sizes[0]))
         for v in range(start, -1, -1):
             coefficients = pending.pop(v, None)
+            pinned = pins.get(v) if v < start else None
+            if pinned is not None and coefficients is None:
+                coefficients = [0] * sum(self._live(point, v))
             if coefficients is None:
                 continue
             node = self.nodes[v]
@@ -356,20 +417,37 @@ class ReferenceProver:
                 case Input():
                     constant += _input_constant(point, coefficients)
                 case Relu(source):
-                    constant += self._through_relu(point, v, source, coefficients, rule, pending)
+                    constant += self._through_relu(point, v, source, coefficients, rule, stated, pending)
                 case Affine():
-                    constant += self._through_affine(point, v, node, coefficients, pending)
+                    constant += self._through_affine(point, v, node, coefficients, pinned, pending)
         return constant
 
+    def _pins_by_node(self, vector: Vector) -> dict[int, dict[int, int]]:
+        """The pins of every network node that has any, by position in it."""
+        pins: dict[int, dict[int, int]] = {}
+        for number, gamma in vector.pins:
+            v, j = self.neuron(number)
+            pins.setdefault(v, {})[j] = gamma
+        return pins
+
     def _through_relu(
-        self, point: Point, v: int, source: int, coefficients: list[int], rule: int, pending: dict[int, list[int]]
+        self,
+        point: Point,
+        v: int,
+        source: int,
+        coefficients: list[int],
+        rule: int,
+        stated: bytes | None,
+        pending: dict[int, list[int]],
     ) -> int:
         """Replaces relu(z) by its line: below where the coefficient is positive, above where it is negative."""
         slopes = point.slopes.get((v, rule))
         if slopes is None:
             slopes = point.slopes[v, rule] = self._slopes(point, v, source, rule)
+        if stated is not None:
+            slopes = slopes.with_slopes(stated)
         floored = [c >> S for c in coefficients]
-        _accumulate(
+        add_to(
             pending,
             source,
             [c * (a if c > 0 else s) for c, a, s in zip(floored, slopes.below, slopes.above, strict=True)],
@@ -378,25 +456,51 @@ class ReferenceProver:
         return intercepts >> (F + P - K)
 
     def _through_affine(
-        self, point: Point, v: int, node: Affine, coefficients: list[int], pending: dict[int, list[int]]
+        self,
+        point: Point,
+        v: int,
+        node: Affine,
+        coefficients: list[int],
+        pinned: dict[int, int] | None,
+        pending: dict[int, list[int]],
     ) -> int:
-        live = self._live(point, v)
-        js = list(compress(range(len(live)), live))
-        constant = _affine_constant(node, point.errors[v], js, coefficients)
-        negative = [min(0, c) for c in coefficients]
+        js = list(compress(range(self.sizes[v]), self._live(point, v)))
+        constant = 0
+        beyond: dict[int, int] = {}
+        if pinned is not None:
+            constant, coefficients, beyond = _pin(point, v, js, coefficients, pinned)
+        every, all_js = [*coefficients, *beyond.values()], [*js, *beyond]
+        constant += _affine_constant(node, point.errors[v], all_js, every)
         for k, (matrix, a) in enumerate(node.operands):
-            columns = point.packed.get((v, k))
-            if columns is None:
-                columns = point.packed[v, k] = _pack(self.columns[v, k], live, self._live(point, a))
-            sums = [
-                sum(map(mul, coefficients if js is None else map(coefficients.__getitem__, js), weights))
-                for js, weights in columns
-            ]
-            if not matrix.exact:
-                extra = [sum(negative if js is None else map(negative.__getitem__, js)) for js, _ in columns]
-                sums = list(map(add, sums, extra))
-            constant += self._send(point, matrix, a, coefficients, sums, pending)
+            sums = self._sums(point, v, k, js, coefficients)
+            if beyond:
+                more = compress(combine_rows(matrix, list(beyond), list(beyond.values())), self._live(point, a))
+                sums = list(map(add, sums, more))
+            constant += self._send(point, matrix, a, every, sums, pending)
         return constant
+
+    def _sums(self, point: Point, v: int, k: int, js: list[int], coefficients: list[int]) -> list[int]:
+        """`combine_rows` of operand k of affine node v for its live rows js, at the live columns.
+
+        By rows when few coefficients are not zero (rows of a convolution), else by packed columns.
+        """
+        matrix, a = self.operand(v, k)
+        live = self._live(point, a)
+        some = [i for i, c in enumerate(coefficients) if c]
+        if 3 * len(some) * matrix.columns < len(coefficients) * sum(live):
+            return list(compress(combine_rows(matrix, [js[i] for i in some], [coefficients[i] for i in some]), live))
+        columns = point.packed.get((v, k))
+        if columns is None:
+            columns = point.packed[v, k] = pack(self.columns[v, k], self._live(point, v), live)
+        sums = [
+            sum(map(mul, coefficients if at is None else map(coefficients.__getitem__, at), weights))
+            for at, weights in columns
+        ]
+        if matrix.exact:
+            return sums
+        negative = [min(0, c) for c in coefficients]
+        extra = (sum(negative if at is None else map(negative.__getitem__, at)) for at, _ in columns)
+        return list(map(add, sums, extra))
 
     def _send(
         self,
@@ -408,7 +512,7 @@ class ReferenceProver:
         pending: dict[int, list[int]],
     ) -> int:
         """Hands the sums (at 2^-(F+S+P)) to node a, floored to 2^-F; returns minus what flooring may cost."""
-        _accumulate(pending, a, [q >> (S + P) << S for q in sums])
+        add_to(pending, a, [q >> (S + P) << S for q in sums])
         exposed = -sum(x for x in point.lower[a] if x < 0)
         if exposed == 0:
             return 0
@@ -437,7 +541,13 @@ class ReferenceProver:
         live = self._live(point, v)
         lower, upper = compress(point.lower[source], live), compress(point.upper[source], live)
         triples = [relu_slopes(x, y, rule) for x, y in zip(lower, upper, strict=True)]
-        return Slopes([a for a, _, _ in triples], [s for _, s, _ in triples], [t for _, _, t in triples])
+        position = list(accumulate(live))
+        explicit = [
+            (position[j] - 1, place)
+            for j, place in self.places.get(source, ())
+            if live[j] and point.lower[source][j] < 0 < point.upper[source][j]
+        ]
+        return Slopes([a for a, _, _ in triples], [s for _, s, _ in triples], [t for _, _, t in triples], explicit)
 
 
 def _unsettled(parent: Point, v: int, size: int) -> Sequence[int]:
@@ -450,65 +560,17 @@ def _unsettled(parent: Point, v: int, size: int) -> Sequence[int]:
     return [j for j, (x, y) in enumerate(zip(parent.lower[v], parent.upper[v], strict=True)) if x < 0 < y]
 
 
-def _columns(matrix: Matrix) -> list[Column]:
-    """The matrix by columns: stored rows (None: all) and weights."""
-    if matrix.index is None:
-        return [(None, column) for column in zip(*matrix.weights, strict=True)] or [(None, ())] * matrix.columns
-    rows: list[list[int]] = [[] for _ in range(matrix.columns)]
-    weights: list[list[int]] = [[] for _ in range(matrix.columns)]
-    for j, (index, values) in enumerate(zip(matrix.index, matrix.weights, strict=True)):
-        for i, w in zip(index, values, strict=True):
-            rows[i].append(j)
-            weights[i].append(w)
-    return list(zip(rows, weights, strict=True))
-
-
-def _pack(columns: list[Column], live_rows: list[bool], live_columns: list[bool]) -> list[Column]:
-    """The live columns restricted to the live rows, rows renumbered by their position among the live ones."""
-    kept = compress(columns, live_columns)
-    if all(live_rows):
-        return list(kept)
-    position: list[int] = []
-    for alive in live_rows:
-        position.append(position[-1] + alive if position else int(alive))
-    packed: list[Column] = []
-    for rows, weights in kept:
-        if rows is None:
-            packed.append((None, list(compress(weights, live_rows))))
-        else:
-            chosen = [live_rows[j] for j in rows]
-            packed.append(([position[j] - 1 for j in compress(rows, chosen)], list(compress(weights, chosen))))
-    return packed
-
-
-def _add_products(
-    matrix: Matrix,
-    absolutes: list[list[int]],
-    lower: list[int],
-    upper: list[int],
-    largest: list[int],
-    twice_low: list[int],
-    twice_high: list[int],
-    magnitude: list[int],
-    weight: list[int],
-) -> None:
-    """Adds one operand: twice the interval of matrix . [lower, upper], |matrix| . largest, row sums of |matrix|."""
-    vectors = [list(map(add, lower, upper)), list(map(sub, upper, lower)), largest]
-    if not matrix.exact:
-        vectors += [[2 * min(0, x) for x in lower], [2 * max(0, x) for x in upper]]
-    for j, (weights, absolute) in enumerate(zip(matrix.weights, absolutes, strict=True)):
-        at = None if matrix.index is None else matrix.index[j]
-        row = vectors if at is None else [list(map(v.__getitem__, at)) for v in vectors]
-        middle, spread = sum(map(mul, weights, row[0])), sum(map(mul, absolute, row[1]))
-        twice_low[j] += middle - spread
-        twice_high[j] += middle + spread
-        magnitude[j] += sum(map(mul, absolute, row[2]))
-        weight[j] += sum(absolute)
-        if not matrix.exact:
-            twice_low[j] += sum(row[3])
-            twice_high[j] += sum(row[4])
-            magnitude[j] += sum(row[2])
-            weight[j] += len(absolute)
+def _pin(
+    point: Point, v: int, js: list[int], coefficients: list[int], pinned: dict[int, int]
+) -> tuple[int, list[int], dict[int, int]]:
+    """Takes gamma (z - b) >= 0 from a row: (constant, coefficients of the live neurons js, those of other neurons)."""
+    row = dict(zip(js, coefficients, strict=True))
+    total = 0
+    for j, gamma in pinned.items():
+        row[j] = row.get(j, 0) - (gamma << S)
+        total += gamma * (point.lower[v][j] if gamma > 0 else point.upper[v][j])
+    values = list(row.values())
+    return total >> (F + P - K), values[: len(js)], dict(list(row.items())[len(js) :])
 
 
 def _affine_constant(node: Affine, errors: list[int], js: list[int], coefficients: list[int]) -> int:
@@ -518,20 +580,6 @@ def _affine_constant(node: Affine, errors: list[int], js: list[int], coefficient
         products += sum(min(0, c) for c in coefficients)
     lost = sum(((abs(c) >> (F + S - G)) + 1) * errors[j] for j, c in zip(js, coefficients, strict=True) if c)
     return (products >> (F + S + P - K)) - ceil_shift(lost, G)
-
-
-def _combine_rows(matrix: Matrix, js: list[int], coefficients: list[int]) -> list[int]:
-    """sum over j of coefficient_j row_j, plus the negative coefficients where a weight may exceed its floor."""
-    sums = [0] * matrix.columns
-    for j, c in zip(js, coefficients, strict=True):
-        extra = 0 if matrix.exact else min(0, c)
-        weights = matrix.weights[j]
-        if matrix.index is None:
-            sums = [x + c * w + extra for x, w in zip(sums, weights, strict=True)]
-        else:
-            for i, w in zip(matrix.index[j], weights, strict=True):
-                sums[i] += c * w + extra
-    return sums
 
 
 def _input_constant(point: Point, coefficients: list[int]) -> int:
@@ -547,8 +595,3 @@ def _scatter(row: Iterable[tuple[int, int]], size: int) -> list[int]:
     for i, c in row:
         vector[i] += c << (F + S)
     return vector
-
-
-def _accumulate(pending: dict[int, list[int]], v: int, coefficients: list[int]) -> None:
-    known = pending.get(v)
-    pending[v] = coefficients if known is None else list(map(add, known, coefficients))
