@@ -141,7 +141,9 @@ class _Writer:
         return {"columns": self.columns.tolist(), "forks": self.forks.items, "recipes": self.recipes.items}
 
     def kind(self, kind: LeafKind) -> int:
-        written = [self._entry(closing) for closing in kind]
+        """Where one disjunct says that the node is empty, all that say nothing say so: every goal needs a reason."""
+        empty = next((c for c in kind if c.vector is not None and not c.atoms), None)
+        written = [self._entry(empty if empty and not c.atoms else c) for c in kind]
         return self.kinds.number(repr(written), written)
 
     def _entry(self, closing: Closing) -> list[Any]:

@@ -224,18 +224,27 @@ class ProofTree:
                 stack += (self._child[node] + 1, self._child[node])
         return out
 
+    def step(self, node: int) -> Branch | Leaf:
+        """What a node ends in: a cut, or a leaf (of kind OPEN while it is open)."""
+        branch = self._branch[node]
+        return Leaf(self._kind[node]) if branch is None else branch
+
     def branch(self, node: int) -> tuple[Branch, int]:
         """(how it is cut, first child) of an inner node."""
         branch = self._branch[node]
         assert branch is not None, f"node {node} is a leaf"
         return branch, self._child[node]
 
+    def parents(self) -> dict[int, int]:
+        """The parent of every node but the root."""
+        return {c: v for v, first in enumerate(self._child) if first != OPEN for c in (first, first + 1)}
+
     def path(self, node: int) -> list[int]:
         """Node indices from the root down to `node`."""
-        parent = {c: v for v, first in enumerate(self._child) if first != OPEN for c in (first, first + 1)}
+        parents = self.parents()
         path = [node]
         while path[-1] != 0:
-            path.append(parent[path[-1]])
+            path.append(parents[path[-1]])
         return path[::-1]
 
     @property
