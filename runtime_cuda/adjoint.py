@@ -266,11 +266,11 @@ class Passes:
 
     def _apply(self, function: Callable[[Any], Any], rows: Any) -> Any:
         """A map on rows (B, R, n), as one product rather than B of them."""
-        out = function(rows.reshape(-1, rows.shape[-1]))
+        out = function(rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2]))
         return self.cast(out).reshape(*rows.shape[:-1], out.shape[-1])
 
     def _times(self, rows: Any, vector: Any) -> Any:
-        return (rows.reshape(-1, rows.shape[-1]) @ vector).reshape(rows.shape[:-1])
+        return (rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2]) @ vector).reshape(rows.shape[:2])
 
     def _estimate(self, rows: Any, const: Any) -> Any:
         positive = self.xp.maximum(rows, 0.0)
@@ -295,7 +295,7 @@ def _dot(rows: Any, values: Any) -> Any:
     """(B, R, n) with (B or 1, 1, n) -> (B, R)."""
     b, r, n = rows.shape
     if values.shape[0] == 1:
-        return (rows.reshape(-1, n) @ values[0, 0]).reshape(b, r)
+        return (rows.reshape(b * r, n) @ values[0, 0]).reshape(b, r)
     if r == 1:
         return (rows * values).sum(axis=-1)
     return (rows @ values.reshape(values.shape[0], n, 1))[:, :, 0]

@@ -185,7 +185,10 @@ class _Search:
         return gradient * self.scale
 
     def _scale(self) -> Any:
-        """What a pin is measured in: the size of the first coefficients over the neuron, and a share of the mean."""
+        """What a pin is measured in: the size of the first coefficients over the neuron, and a share of the mean.
+
+        1 where the row is 0.
+        """
         xp = self.xp
         scale = xp.ones(self.gamma.shape, dtype=self.gamma.dtype)
         for v, (columns, part) in self.betas.parts.items():
@@ -193,7 +196,7 @@ class _Search:
             if sizes:
                 total = sum(sizes)
                 scale[:, :, part] = total[:, :, columns] + 0.1 * total.mean(axis=2, keepdims=True)
-        return scale
+        return xp.where(scale > 0, scale, 1.0)
 
     def found(self, first: Variables) -> Variables:
         xp, rows = self.xp, self.start.const.shape

@@ -202,7 +202,7 @@ def derive(net: Prepared, x_lower: Any, x_upper: Any, effort: Effort, tick: Call
     recipes = [tuple(first.used)]
     best = first
     # A step costs about four adaptive passes: backward and forward in float32, with traffic for slopes by row.
-    steps = min(effort.steps, int((effort.seconds - cost) / max(4 * cost, 1e-9)))
+    steps = int(min(effort.steps, (effort.seconds - cost) / max(4 * cost, 1e-9)))
     if steps >= 2 and not first.empty:
         best = _Derivation(net, x_lower, x_upper, first.lower, first.upper, tick)
         best.run(lambda d, v, k: d.optimised_rows(v, k, d.open_neurons(v), steps) if _has_below(net, v) else None)
