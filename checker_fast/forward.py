@@ -1,13 +1,12 @@
 """Bounds in force of many tree nodes at once, network node by network node: `ReferenceProver._derive` in arrays.
 
 Intervals: with mid = l + h and spread = h - l, 2 sum w [l, h] = sum w mid -+ sum |w| spread, and sum |w| max(|l|, |h|)
-is the magnitude M of the error lemma.  Then backward bounds for the neurons that the parent left unsettled, tree nodes
-of like numbers together, so that little is computed twice to fill rectangular arrays.
+is the magnitude M of the error lemma.  Then backward bounds (`tighten.py`) for the neurons that the parent left
+unsettled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -18,7 +17,7 @@ from farkas.checker_fast.frame import Frame
 from farkas.checker_fast.layers import Layer
 from farkas.checker_fast.limbs import Budget, Flags, Floats, Ints, Term, floor_sum, limbs_of, split
 from farkas.checker_fast.matrices import apply, times_transposed
-from farkas.checker_fast.seeds import neuron_seeds
+from farkas.checker_fast.tighten import Children, Work
 
 UNIT = 1 << 24
 
@@ -86,6 +85,19 @@ def _terms(
     )
 
 
+def box_bounds(frame: Frame) -> tuple[Floats, Floats]:
+    """Bounds of the input from the boxes."""
+    return np.floor(frame.box_low * 2.0 ** (P - H)), np.ceil(frame.box_high * 2.0 ** (P - H))
+
+
+def affine_bounds(frame: Frame, v: int, rows: Ints | slice = slice(None)) -> Interval:
+    """Bounds of affine node v by interval arithmetic, in the given tree nodes."""
+    layer = frame.layer(v)
+    lows = [frame.low[operand.source][rows] for operand in layer.operands]
+    highs = [frame.high[operand.source][rows] for operand in layer.operands]
+    return interval(layer, lows, highs, frame.plan.budget)
+
+
 def error_terms(sizes: Floats, k: int, budget: Budget) -> tuple[Floats, Flags]:
     """(ceil(size k 2^(K-P) / (2^24 - k)) + 1, (B,) where that is too large); k <= 2^22."""
     limit = min(budget.value, 2.0**60 / k)
@@ -98,32 +110,27 @@ def error_terms(sizes: Floats, k: int, budget: Budget) -> tuple[Floats, Flags]:
 
 
 class Forward:
-    """Bounds in force at children, node by node; empty and bad children go on as zeros."""
+    """Bounds in force at children by the rule crown-fp-1, node by node."""
 
-    def __init__(self, frame: Frame, parents: Floats, bad: Flags, chunk: int) -> None:
-        self.frame = frame
-        self.bad = bad.copy()
-        self.empty = np.zeros(len(bad), np.bool_)
-        self._parents = parents
-        self._chunk = chunk
+    def __init__(self, work: Work) -> None:
+        frame = Frame(work.plan, work.box_low, work.box_high)
+        self.children = Children(frame, work.bad.copy(), np.zeros(len(work.bad), np.bool_), work.chunk)
+        self._parents = work.parents
 
-    def run(self) -> None:
-        frame, made = self.frame, self.frame.plan
+    def run(self) -> Children:
+        children, frame = self.children, self.children.frame
+        made = frame.plan
         for v, node in enumerate(made.network.nodes):
-            errors = np.zeros((len(self.bad), made.network.sizes[v]))
+            errors = np.zeros((len(self._parents), made.network.sizes[v]))
             match node:
                 case Input():
-                    low, high = np.floor(frame.box_low * 2.0 ** (P - H)), np.ceil(frame.box_high * 2.0 ** (P - H))
+                    low, high = box_bounds(frame)
                 case Relu(source):
                     low, high = np.maximum(frame.low[source], 0.0), np.maximum(frame.high[source], 0.0)
                 case Affine():
-                    layer = frame.layer(v)
-                    sources = [operand.source for operand in layer.operands]
-                    found = interval(
-                        layer, [frame.low[a] for a in sources], [frame.high[a] for a in sources], made.budget
-                    )
+                    found = affine_bounds(frame, v)
                     low, high, errors = found.low, found.high, found.errors
-                    self.bad |= found.bad
+                    children.bad |= found.bad
                 case _:
                     assert_never(node)
             place = made.places[v]
@@ -132,67 +139,7 @@ class Forward:
                 known_low, known_high = self._parents[:, 0, place], self._parents[:, 1, place]
                 low, high = np.maximum(low, known_low), np.minimum(high, known_high)
                 unsettled = (known_low < 0) & (known_high > 0)
-            frame.low.append(low)
-            frame.high.append(high)
-            frame.errors.append(errors)
-            self._settle(v)
-            if unsettled is not None and isinstance(node, Affine) and made.feeds_relu[v]:
-                self._tighten(v, unsettled)
-                self._settle(v)
-
-    def _settle(self, v: int) -> None:
-        """Zeros where a bound is too large."""
-        low, high = self.frame.low[v], self.frame.high[v]
-        self.bad |= np.maximum(high, -low).max(axis=1) >= self.frame.plan.budget.value
-        self._clear(v)
-
-    def _clear(self, v: int) -> None:
-        """Notes the children without executions; zeros for what is bad or empty."""
-        low, high = self.frame.low[v], self.frame.high[v]
-        self.empty |= (low > high).any(axis=1) & ~self.bad
-        gone = self.empty | self.bad
-        if gone.any():
-            low[gone], high[gone], self.frame.errors[v][gone] = 0.0, 0.0, 0.0
-
-    def _tighten(self, v: int, unsettled: Flags) -> None:
-        """Backward bounds for the unsettled neurons (B, size) of affine node v, children of like number together."""
-        unsettled = unsettled & ~(self.bad | self.empty)[:, None]
-        counts = unsettled.sum(axis=1)
-        order = np.argsort(-counts, kind="stable")
-        order = order[counts[order] > 0]
-        for chosen in self._parts(order, counts, v):
-            most = int(counts[chosen[0]])
-            neurons = np.argsort(~unsettled[chosen], axis=1, kind="stable")[:, :most]
-            neurons = np.where(
-                np.arange(most) < counts[chosen][:, None], neurons, neurons[:, :1]
-            )  # fill with the first
-            step = max(1, self._chunk // (2 * self._width(v) * len(chosen)))
-            for at in range(0, most, step):
-                self._bound(v, chosen, neurons[:, at : at + step])
-
-    def _parts(self, order: Ints, counts: Ints, v: int) -> Iterator[Ints]:
-        at = 0
-        while at < len(order):
-            step = max(1, self._chunk // (2 * int(counts[order[at]]) * self._width(v)))
-            yield order[at : at + step]
-            at += step
-
-    def _width(self, v: int) -> int:
-        """The longest coefficient vector below node v."""
-        keeps = [self.frame.keep(a) for a in range(v)]
-        return max(
-            size if keep is None else len(keep)
-            for size, keep in zip(self.frame.plan.network.sizes, keeps, strict=False)
-        )
-
-    def _bound(self, v: int, chosen: Ints, neurons: Ints) -> None:
-        """Intersects the bounds of the neurons (B, R) of node v in the children chosen with their backward bounds."""
-        low, high, at = self.frame.low[v], self.frame.high[v], (chosen[:, None], neurons)
-        for rule in self.frame.plan.intermediate:
-            sweep = neuron_seeds(self.frame, chosen, v, neurons, rule)
-            values = (sweep.run(v) >> (K - P)).astype(np.float64)
-            self.bad[chosen] |= sweep.bad
-            values[sweep.bad] = -np.inf
-            count = neurons.shape[1]
-            low[at] = np.maximum(low[at], values[:, :count])
-            high[at] = np.minimum(high[at], -values[:, count:])
+            children.append(v, low, high, errors)
+            if unsettled is not None and made.slots[v] is not None and made.intermediate:
+                children.tighten(v, unsettled, made.intermediate)
+        return children

@@ -1,11 +1,12 @@
 """A batch of tree nodes under work: bounds in force as float64 integers, and what a backward pass needs of them.
 
-Neurons that only ReLUs read and that are never positive in the whole batch have coefficient zero everywhere; `keep`
-leaves them out of all vectors and matrices.
+Neurons that only ReLUs read and that are never positive in the whole batch have coefficient zero everywhere, unless
+they are pinned; `keep` leaves them out of all vectors and matrices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from farkas.checker.kernel import readers_of
 from farkas.checker.query import Affine, Input, Network, Relu, S
 from farkas.checker_fast.layers import Layer, Operand, layer
-from farkas.checker_fast.limbs import Budget, Floats, Ints
+from farkas.checker_fast.limbs import Budget, Flags, Floats, Ints
 from farkas.checker_fast.matrices import Unsupported
 
 ONE = 1 << S
@@ -25,7 +26,8 @@ class Plan:
 
     layers: None where a node is not affine.  coarse: coefficients over this node are kept at 2^-F, not at 2^-(F+S).
     places: where a node's bounds are stored in a state; ReLU nodes are not stored, for max(., 0) of the source's bounds
-    in force are theirs (bounds only ever tighten from parent to child).
+    in force are theirs (bounds only ever tighten from parent to child).  slots: where an affine node that some ReLU
+    reads (a layer) stands in the numbering of neurons; ordinals: the nodes of the layers; neurons: how many there are.
     """
 
     network: Network
@@ -38,10 +40,16 @@ class Plan:
     feeds_relu: tuple[bool, ...]
     places: tuple[slice | None, ...]
     width: int
+    slots: tuple[slice | None, ...]
+    ordinals: tuple[int, ...]
+    neurons: int
+    columns: Ints
 
 
-def plan(network: Network, rounded: bool, intermediate: tuple[int, ...], budget: Budget) -> Plan:
-    """Raises Unsupported."""
+def plan(
+    network: Network, rounded: bool, intermediate: tuple[int, ...], budget: Budget, columns: Sequence[int] = ()
+) -> Plan:
+    """columns: the neurons that the bytes of a vector speak of.  Raises Unsupported."""
     if min(network.sizes) == 0:
         raise Unsupported("an empty node")
     nodes, readers = network.nodes, readers_of(network)
@@ -51,6 +59,12 @@ def plan(network: Network, rounded: bool, intermediate: tuple[int, ...], budget:
         places.append(None if isinstance(node, Relu) else slice(width, width + size))
         width += 0 if isinstance(node, Relu) else size
     by_relu = [[isinstance(nodes[r], Relu) for r in readers[v]] for v in range(len(nodes))]
+    slots: list[slice | None] = []
+    neurons = 0
+    for v, node in enumerate(nodes):
+        numbered = isinstance(node, Affine) and any(by_relu[v])
+        slots.append(slice(neurons, neurons + network.sizes[v]) if numbered else None)
+        neurons += network.sizes[v] if numbered else 0
     return Plan(
         network,
         rounded,
@@ -62,16 +76,24 @@ def plan(network: Network, rounded: bool, intermediate: tuple[int, ...], budget:
         tuple(any(by_relu[v]) for v in range(len(nodes))),
         tuple(places),
         width,
+        tuple(slots),
+        tuple(v for v, slot in enumerate(slots) if slot is not None),
+        neurons,
+        np.array(columns, dtype=np.int64),
     )
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """Per tree node and kept neuron of a ReLU: slope below, slope above (at 2^-S), intercept above (at 2^-P)."""
+    """Per tree node and kept neuron of a ReLU: slope below, slope above (at 2^-S), intercept above (at 2^-P).
+
+    unstable: where the bounds leave the sign open.
+    """
 
     below: Floats
     above: Floats
     intercept: Floats
+    unstable: Flags
 
 
 @dataclass
@@ -79,12 +101,13 @@ class Frame:
     """B tree nodes.
 
     low, high: (B, size) at 2^-P per network node, in order, as far as known.  errors: (B, size) at 2^-K of affine
-    nodes.  box_low, box_high: (B, inputs) at 2^-H.
+    nodes.  box_low, box_high: (B, inputs) at 2^-H.  pinned: of neurons by number, those that some row pins.
     """
 
     plan: Plan
     box_low: Floats
     box_high: Floats
+    pinned: Flags | None = None
     low: list[Floats] = field(default_factory=list)
     high: list[Floats] = field(default_factory=list)
     errors: list[Floats] = field(default_factory=list)
@@ -103,7 +126,10 @@ class Frame:
             elif isinstance(node, Input) or not self.plan.only_relu[v]:
                 self.kept[v] = None
             else:
-                alive = np.flatnonzero((self.high[v] > 0).any(axis=0))
+                part, slot = (self.high[v] > 0).any(axis=0), self.plan.slots[v]
+                if self.pinned is not None and slot is not None:
+                    part |= self.pinned[slot]
+                alive = np.flatnonzero(part)
                 everything = len(alive) == self.high[v].shape[1]
                 self.kept[v] = None if everything else alive if len(alive) else np.zeros(1, np.int64)
         return self.kept[v]
@@ -152,7 +178,8 @@ def relu_slopes(low: Floats, high: Floats, rule: int) -> Slopes:
     above = np.where(high > 0, float(ONE), 0.0)
     below = above.copy()
     intercept = np.zeros_like(above)
-    at = np.nonzero((low < 0) & (high > 0))
+    unstable = (low < 0) & (high > 0)
+    at = np.nonzero(unstable)
     l, u = low[at].astype(np.int64), high[at].astype(np.int64)
     width = u - l
     s = (2 * ONE * u + width) // (2 * width)
@@ -164,4 +191,4 @@ def relu_slopes(low: Floats, high: Floats, rule: int) -> Slopes:
         below[at] = 0
     elif rule == 2:
         below[at] = s
-    return Slopes(below, above, intercept)
+    return Slopes(below, above, intercept, unstable)

@@ -1,4 +1,4 @@
-"""The rule `crown-fp-1` on batches of tree nodes: bit for bit the reference kernel, by exact float64 arithmetic.
+"""The rules `crown-fp-1` and `crown-fp-2` on batches of tree nodes: bit for bit the reference, by exact arithmetic.
 
 Every number of the reference kernel is an integer.  Here all of them are float64 integers below 2^53 (constants:
 int64), large factors are cut in limbs so that BLAS products stay exact (`limbs.py`), and every operation bounds its
@@ -18,25 +18,31 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from farkas.checker.kernel import EMPTY, OPEN, Kernel, Prover, ReferenceProver, check_counts
-from farkas.checker.query import Bound, Box, Claim, Network
+from farkas.checker.kernel import (
+    Kernel,
+    PlanProver,
+    Point,
+    Prover,
+    Reference,
+    ReferenceProver,
+    Step,
+    check_counts,
+)
+from farkas.checker.query import Box, Claim, Network
+from farkas.checker_fast.advance import Advance
+from farkas.checker_fast.batches import Batches
 from farkas.checker_fast.forward import Forward
-from farkas.checker_fast.frame import Frame, Plan, plan
-from farkas.checker_fast.limbs import Budget, Ints
+from farkas.checker_fast.frame import Plan, plan
+from farkas.checker_fast.limbs import Budget
 from farkas.checker_fast.matrices import Unsupported
-from farkas.checker_fast.seeds import claim_seeds
-from farkas.checker_fast.state import State, boxes_as_arrays, frame_of, gather, point, start, store
+from farkas.checker_fast.state import State, gather, start
+from farkas.checker_fast.tighten import Children, Work
 
 WAVE = 256
 CHUNK = 1 << 16
 """Coefficients per array in a backward pass: larger arrays leave the second-level cache."""
 ROWS = 192
 """Rows per array at least: with fewer, reading the weights of a wide layer costs more than multiplying them."""
-
-PIECE = 1 << 21
-"""Neurons at once, over all tree nodes of a wave: bounds the memory."""
 
 
 class Accelerated:
@@ -56,8 +62,20 @@ class Accelerated:
             made = plan(network, rounded, intermediate, self._budget)
         except Unsupported:
             return ReferenceProver(network, rounded, intermediate)
-        chunk = max(CHUNK, ROWS * max(network.sizes)) if self._chunk is None else self._chunk
-        return AcceleratedProver(made, chunk)
+        return AcceleratedProver(self._batches(made))
+
+    def prepare_plan(self, network: Network, rounded: bool, columns: tuple[int, ...]) -> PlanProver[Any]:
+        if rounded:
+            check_counts(network)
+        try:
+            made = plan(network, rounded, (), self._budget, columns)
+        except Unsupported:
+            return Reference().prepare_plan(network, rounded, columns)
+        return AcceleratedPlanProver(self._batches(made), self.wave)
+
+    def _batches(self, made: Plan) -> Batches:
+        chunk = max(CHUNK, ROWS * max(made.network.sizes)) if self._chunk is None else self._chunk
+        return Batches(made, chunk)
 
 
 def accelerated_kernel() -> Kernel:
@@ -68,11 +86,13 @@ def accelerated_kernel() -> Kernel:
 class AcceleratedProver:
     """`Prover` of the accelerated kernel.  redone: how many tree nodes the reference kernel had to derive or close."""
 
-    def __init__(self, made: Plan, chunk: int) -> None:
-        self.plan = made
-        self.redone = 0
-        self._chunk = chunk
-        self._piece = max(1, PIECE // made.width)
+    def __init__(self, batches: Batches) -> None:
+        self.plan = batches.plan
+        self.batches = batches
+
+    @property
+    def redone(self) -> int:
+        return self.batches.redone
 
     @cached_property
     def _reference(self) -> ReferenceProver:
@@ -85,73 +105,65 @@ class AcceleratedProver:
         return gather(self.plan, rows)
 
     def derive(self, parents: State, boxes: Sequence[Box]) -> State:
-        count = len(boxes)
-        numbers = np.zeros((count, 3, self.plan.width))
-        state = State(parents.status.copy(), np.zeros(count, np.bool_), numbers, boxes=tuple(boxes))
-        slow = [row for row in parents.points if parents.status[row] == OPEN]
-        fast = [row for row in range(count) if parents.status[row] == OPEN and row not in parents.points]
-        for at in range(0, len(fast), self._piece):
-            slow += self._derive(parents, state, np.array(fast[at : at + self._piece]))
-        for row in slow:
-            self.redone += 1
-            parent = point(self.plan, parents, row)
-            store(self.plan, state, row, self._reference.derive([parent], [boxes[row]])[0])
-        return state
+        def run(work: Work) -> Children:
+            return Forward(work).run()
 
-    def _derive(self, parents: State, state: State, rows: Ints) -> list[int]:
-        """Fills in rows of the state; those that the reference kernel has to do again."""
-        low, high, large = boxes_as_arrays([state.boxes[row] for row in rows.tolist()], self.plan.budget.value)
-        frame = Frame(self.plan, low, high)
-        forward = Forward(frame, parents.numbers[rows], large, self._chunk)
-        forward.run()
-        state.status[rows] = np.where(forward.empty, EMPTY, OPEN)
-        for v, place in enumerate(self.plan.places):
-            if place is not None:
-                state.numbers[rows, 0, place] = frame.low[v]
-                state.numbers[rows, 1, place] = frame.high[v]
-                state.numbers[rows, 2, place] = frame.errors[v]
-        redo: list[int] = rows[forward.bad].tolist()
-        return redo
+        def again(parent: Point, row: int) -> Point:
+            return self._reference.derive([parent], [boxes[row]])[0]
+
+        return self.batches.derive(parents, boxes, run, again)
 
     def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
-        closed = [bool(state.status[row] == EMPTY) for row in rows]
-        asked = [i for i, row in enumerate(rows) if state.status[row] == OPEN and None not in claims[i]]
-        slow = [i for i in asked if rows[i] in state.points]
-        fast = [i for i in asked if rows[i] not in state.points]
-        for at in range(0, len(fast), self._piece):
-            part = fast[at : at + self._piece]
-            answers = self._close(state, [rows[i] for i in part], [claims[i] for i in part])
-            slow += [i for i, answer in zip(part, answers, strict=True) if answer is None]
-            for i, answer in zip(part, answers, strict=True):
-                closed[i] = answer is True
-        for i in slow:
-            self.redone += 1
-            found = point(self.plan, state, rows[i])
-            closed[i] = self._reference.close([found], [0], [claims[i]])[0]
-        return closed
+        return self.batches.close(
+            state, rows, claims, lambda found, claim: self._reference.close([found], [0], [claim])[0]
+        )
 
-    def _close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool | None]:
-        """`close` for open rows that the arrays hold, claims without None; None: the reference kernel has to answer."""
-        distinct = sorted(set(rows))
-        number = {row: n for n, row in enumerate(distinct)}
-        low, high, large = boxes_as_arrays([state.boxes[row] for row in distinct], self.plan.budget.value)
-        frame = frame_of(self.plan, state, np.array(distinct), low, high)
-        asked: dict[int, list[tuple[int, Bound]]] = {}
-        for i, claim in enumerate(claims):
-            for bound in claim:
-                if bound is not None:
-                    asked.setdefault(bound.rule, []).append((i, bound))
-        answers: list[bool | None] = [True] * len(rows)
-        size = max(1, self._chunk // max(self.plan.network.sizes))
-        for rule, pairs in asked.items():
-            for at in range(0, len(pairs), size):
-                part = pairs[at : at + size]
-                chosen = np.array([number[rows[i]] for i, _ in part])
-                sweep = claim_seeds(frame, chosen, [bound for _, bound in part], rule)
-                values = sweep.run(self.plan.network.output)
-                for (i, bound), value, bad in zip(part, values[:, 0].tolist(), sweep.bad | large[chosen], strict=True):
-                    if bad:
-                        answers[i] = None if answers[i] is True else answers[i]
-                    elif not bound.closed_by(value):
-                        answers[i] = False
-        return answers
+
+class AcceleratedPlanProver:
+    """`PlanProver` of the accelerated kernel.  redone: as above; wave: at most as many as fit in memory together."""
+
+    def __init__(self, batches: Batches, wave: int) -> None:
+        self.plan = batches.plan
+        self.batches = batches
+        self._wave = max(1, min(wave, batches.piece))
+
+    @property
+    def wave(self) -> int:
+        return self._wave
+
+    @property
+    def redone(self) -> int:
+        return self.batches.redone
+
+    @cached_property
+    def _reference(self) -> PlanProver[Any]:
+        columns = tuple(self.plan.columns.tolist())
+        return Reference().prepare_plan(self.plan.network, self.plan.rounded, columns)
+
+    def begin(self, boxes: Sequence[Box]) -> State:
+        def run(work: Work) -> Children:
+            return Forward(work).run()
+
+        def again(_: Point, row: int) -> Point:
+            found: Point = self._reference.begin([boxes[row]])[0]
+            return found
+
+        return self.batches.derive(start(self.plan, len(boxes)), boxes, run, again)
+
+    def gather(self, rows: Sequence[tuple[State, int]]) -> State:
+        return gather(self.plan, rows)
+
+    def advance(self, parents: State, steps: Sequence[Step]) -> State:
+        def run(work: Work) -> Children:
+            return Advance(work, [steps[row] for row in work.rows.tolist()]).run()
+
+        def again(parent: Point, row: int) -> Point:
+            found: Point = self._reference.advance([parent], [steps[row]])[0]
+            return found
+
+        return self.batches.derive(parents, [step.box for step in steps], run, again)
+
+    def close(self, state: State, rows: Sequence[int], claims: Sequence[Claim]) -> list[bool]:
+        return self.batches.close(
+            state, rows, claims, lambda found, claim: self._reference.close([found], [0], [claim])[0]
+        )

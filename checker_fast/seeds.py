@@ -15,10 +15,11 @@ from farkas.checker_fast.frame import Frame
 from farkas.checker_fast.layers import Layer
 from farkas.checker_fast.limbs import WORD, Floats, Ints
 from farkas.checker_fast.matrices import apply, rows_at, take, times
+from farkas.checker_fast.stated import Stated, stated
 from farkas.checker_fast.sweep import Sweep
 
 
-def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int) -> Sweep:
+def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int, said: Stated | None = None) -> Sweep:
     """Rows +1 and then -1 of the neurons (B, R) of affine node v, in the tree nodes chosen (B,)."""
     layer = frame.layer(v)
     bias = layer.bias[neurons]
@@ -28,7 +29,7 @@ def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int) -
     constant = np.concatenate([bias, -bias - more], axis=1).astype(np.int64) << (K - P)
     constant -= np.concatenate([cost, cost], axis=1).astype(np.int64)
     reach = (np.abs(bias).max(axis=1) + 1.0) * 2.0 ** (K - P) + cost.max(axis=1)
-    sweep = Sweep(frame, chosen, rule, constant, reach, np.zeros(len(chosen), np.bool_))
+    sweep = Sweep(frame, chosen, rule, constant, reach, np.zeros(len(chosen), np.bool_), said)
     for operand in frame.operands(v):
         rows = rows_at(operand.weights, neurons)
         mirrored = -rows
@@ -40,10 +41,12 @@ def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int) -
 
 
 def claim_seeds(frame: Frame, chosen: Ints, bounds: Sequence[Bound], rule: int) -> Sweep:
-    """One row for each tree node chosen: row . Y + xrow . X of its bound."""
+    """One row for each tree node chosen: row . Y + xrow . X of its bound, all by the rule or all by their vectors."""
     network, limit = frame.plan.network, frame.plan.budget.coefficient
     count = len(bounds)
-    sweep = Sweep(frame, chosen, rule, np.zeros((count, 1), np.int64), np.zeros(count), np.zeros(count, np.bool_))
+    vectors = [[bound.vector] for bound in bounds if bound.vector is not None]
+    said = stated(frame.plan, vectors) if vectors else None
+    sweep = Sweep(frame, chosen, rule, np.zeros((count, 1), np.int64), np.zeros(count), np.zeros(count, np.bool_), said)
     distinct = {id(bound): bound for bound in bounds}
     numbers = {name: n for n, name in enumerate(distinct)}
     which = np.array([numbers[id(bound)] for bound in bounds])

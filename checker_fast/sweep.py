@@ -1,4 +1,4 @@
-"""Backward substitution for many rows at once: `ReferenceProver._row_bound` in arrays (tree nodes, rows, neurons).
+"""Backward substitution for many rows at once: `ReferenceProver.row_bound` in arrays (tree nodes, rows, neurons).
 
 Every step bounds its numbers before it computes with them, per tree node; a tree node in which a limit is passed is
 marked bad, its numbers are replaced by zeros, and the reference kernel does it again.  Constants are held in int64;
@@ -13,7 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from farkas.checker.query import Affine, F, G, H, Input, K, P, Relu, S
-from farkas.checker_fast.frame import Frame
+from farkas.checker_fast.frame import Frame, Slopes
 from farkas.checker_fast.layers import Layer, Operand
 from farkas.checker_fast.limbs import (
     WORD,
@@ -29,6 +29,7 @@ from farkas.checker_fast.limbs import (
     split,
 )
 from farkas.checker_fast.matrices import times
+from farkas.checker_fast.stated import Stated, pin_costs
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Sweep:
     """Rows to bound from below in the tree nodes `chosen` of a frame.
 
     constant: (B, R) at 2^-K.  reach: (B,) bounds its magnitude.  bad: (B,).  pending: per network node (B, R, kept
-    neurons) at 2^-(F+S), or at 2^-F where the plan says coarse.
+    neurons) at 2^-(F+S), or at 2^-F where the plan says coarse.  stated: explicit slopes and pins, beside rule 0.
     """
 
     frame: Frame
@@ -45,11 +46,16 @@ class Sweep:
     constant: Ints
     reach: Floats
     bad: Flags
+    stated: Stated | None = None
     pending: dict[int, Floats] = field(default_factory=dict)
 
     def run(self, start: int) -> Ints:
         """Works from node `start` down to the input; the bounds at 2^-K, meaningless where bad."""
+        if self.stated is not None:
+            self.bad |= self.stated.bad
         for v in range(start, -1, -1):
+            if self.stated is not None and v < start:
+                self._pin(v, self.stated)
             coefficients = self.pending.pop(v, None)
             if coefficients is None:
                 continue
@@ -107,6 +113,22 @@ class Sweep:
         shift = F + H - K if frame.plan.coarse[v] else F + S + H - K
         self._spend(*floor_dot(both, bound, ends, shift, budget))
 
+    def _pin(self, v: int, stated: Stated) -> None:
+        """The pins of node v.  Those of a node that the rows do not reach are left to the reference kernel."""
+        pins, coefficients = stated.pins_of(v), self.pending.get(v)
+        if pins is None:
+            return
+        if coefficients is None:
+            self.bad[pins.nodes] = True
+            return
+        frame, keep = self.frame, self.frame.keep(v)
+        at = pins.neurons if keep is None else np.searchsorted(keep, pins.neurons)
+        coefficients[pins.nodes, pins.rows, at] -= pins.gammas * 2.0**S
+        self._limit(coefficients, frame.plan.budget.value)
+        where = self.chosen[pins.nodes], pins.neurons
+        bounds = np.where(pins.gammas > 0, frame.low[v][where], frame.high[v][where])
+        self._spend(*pin_costs(pins, bounds, (len(self.constant), self.constant.shape[1])))
+
     def _relu(self, v: int, source: int, coefficients: Floats) -> None:
         frame, budget = self.frame, self.frame.plan.budget
         if not frame.plan.coarse[v]:
@@ -120,10 +142,19 @@ class Sweep:
         intercept = slopes.intercept[self.chosen]
         if intercept.any():
             self._spend(*floor_dot(negative, bound, intercept, F + P - K, budget))
-        coefficients *= slopes.below[self.chosen][:, None, :]
+        coefficients *= self._below(v, source, slopes)
         negative *= slopes.above[self.chosen][:, None, :]
         coefficients += negative
         self._add(source, coefficients)
+
+    def _below(self, v: int, source: int, slopes: Slopes) -> Floats:
+        """The slopes below of ReLU node v, (B, 1 or R, kept neurons)."""
+        below = slopes.below[self.chosen][:, None, :]
+        said = None if self.stated is None else self.stated.below(source, self.frame.keep(v))
+        if said is None:
+            return below
+        result: Floats = np.where((said >= 0) & slopes.unstable[self.chosen][:, None, :], said, below)
+        return result
 
     def _affine(self, v: int, coefficients: Floats) -> None:
         frame, budget = self.frame, self.frame.plan.budget

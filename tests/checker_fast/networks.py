@@ -188,7 +188,7 @@ def claims(
 def _bound(random: Random, prover: ReferenceProver, point: Point, sizes: tuple[int, int], most: int) -> Bound:
     row, rule = _row(random, sizes[0], most), random.randrange(4)
     xrow = _row(random, sizes[1], most) if random.random() < 0.3 else ()
-    lower = prover._row_bound(point, prover.output, row, xrow, rule) if point.status == OPEN else 0
+    lower = prover.row_bound(point, prover.output, row, xrow, rule) if point.status == OPEN else 0
     beside, strict = random.choice(((0, True), (0, True), (-1, False), (0, False), (1, True)))
     return Bound(rule, row, xrow, Fraction(lower + beside, 1 << K), strict)
 

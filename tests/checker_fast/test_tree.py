@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from farkas.checker import tree
 from farkas.checker.kernel import Reference
 from farkas.checker.query import Atom, Box, Case, H, Query
+from farkas.checker.walk import Proof, failing_leaves
 from farkas.checker_fast.kernel import Accelerated
 from tests.checker_fast.networks import Family, network
 
@@ -60,8 +61,8 @@ def test_both_kernels_find_the_same_failing_leaves(seed: int, wave: int, bits: i
     inputs = query.network.sizes[0]
     payload = bytes(opcode for _ in range(2) for opcode in random_opcodes(random, inputs, 3, 4))
     proof = tree.parse_tree(payload, 2, inputs, 3)
-    expected = tree.failing_leaves(query, kinds, proof, (0,), Reference())
-    assert tree.failing_leaves(query, kinds, proof, (0,), Accelerated(wave=wave, bits=bits)) == expected
+    expected = failing_leaves(query, Proof((0,), tuple(kinds), proof), Reference())
+    assert failing_leaves(query, Proof((0,), tuple(kinds), proof), Accelerated(wave=wave, bits=bits)) == expected
 
 
 def test_random_trees_have_leaves_that_fail_and_leaves_that_do_not() -> None:
@@ -73,6 +74,6 @@ def test_random_trees_have_leaves_that_fail_and_leaves_that_do_not() -> None:
         kinds = (((0, ((0, 1),)), (0, ((1, 1),))),)
         payload = bytes(opcode for _ in range(2) for opcode in random_opcodes(random, inputs, 1, 3))
         proof = tree.parse_tree(payload, 2, inputs, 1)
-        failed = len(tree.failing_leaves(query, kinds, proof, (0,), Accelerated()))
+        failed = len(failing_leaves(query, Proof((0,), tuple(kinds), proof), Accelerated()))
         failing, closed = failing + failed, closed + proof.leaves - failed
     assert failing > 20 < closed

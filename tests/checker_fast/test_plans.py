@@ -1,0 +1,97 @@
+"""By crown-fp-2 the accelerated kernel computes what the reference kernel computes: every number, every answer."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farkas.checker.kernel import EMPTY, OPEN, Reference, ReferenceProver
+from farkas.checker.query import Box, Network
+from farkas.checker_fast import matrices
+from farkas.checker_fast.kernel import Accelerated, AcceleratedPlanProver
+from tests.checker_fast.networks import Family, families, huge_families, network, root, steep_families
+from tests.checker_fast.plans import Planner
+from tests.checker_fast.test_kernel import Run, differences
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def compare_plans(
+    random: Random, tested: Network, boxes: list[Box], fast: Accelerated, rounded: bool, pin: int = 26, depth: int = 4
+) -> Run:
+    """Walks random trees over the boxes with both kernels, a few levels, rows in random order and repeated."""
+    run = Run()
+    numbers = ReferenceProver(tested, rounded, ()).first[-1]
+    columns = tuple(sorted(random.sample(range(numbers), random.randint(0, numbers))))
+    rows = ReferenceProver(tested, rounded, (), columns)
+    planner = Planner(random, rows, columns, pin)
+    made, reference = fast.prepare_plan(tested, rounded, columns), Reference().prepare_plan(tested, rounded, columns)
+    state, points = made.begin(boxes), reference.begin(boxes)
+    for level in range(depth):
+        assert differences(made, state, points) == []
+        chosen = [random.randrange(len(points)) for _ in points]
+        asked = planner.claims([points[row] for row in chosen])
+        answers = reference.close(points, chosen, asked)
+        assert made.close(state, chosen, asked) == answers
+        run.nodes += len(points)
+        run.closed += sum(answers)
+        run.open += len(answers) - sum(answers)
+        run.statuses |= {p.status for p in points}
+        if level < depth - 1:
+            below = [(row, step) for row in chosen for step in planner.steps(points[row].box or boxes[0], rounded)]
+            below = random.sample(below, min(len(below), 6))
+            steps = [step for _, step in below]
+            state = made.advance(made.gather([(state, row) for row, _ in below]), steps)
+            points = reference.advance(reference.gather([(points, row) for row, _ in below]), steps)
+    run.redone = made.redone if isinstance(made, AcceleratedPlanProver) else run.nodes
+    return run
+
+
+def compared(seed: int, family: Family, fast: Accelerated, rounded: bool, pin: int = 26) -> Run:
+    random = Random(seed)
+    tested = network(random, family)
+    boxes = [root(random, family, tested.sizes[0]) for _ in range(random.randint(1, 2))]
+    return compare_plans(random, tested, boxes, fast, rounded, pin)
+
+
+@given(seeds, families(), st.booleans(), st.sampled_from([4, 20, 26, 40]))
+def test_every_number_is_that_of_the_reference_kernel(seed: int, family: Family, rounded: bool, pin: int) -> None:
+    compared(seed, family, Accelerated(), rounded, pin)
+
+
+@given(seeds, st.one_of(huge_families(), steep_families()), st.booleans(), st.sampled_from([26, 40, 44, 61]))
+def test_numbers_that_no_float_holds_are_left_to_the_reference_kernel(
+    seed: int, family: Family, rounded: bool, pin: int
+) -> None:
+    compared(seed, family, Accelerated(), rounded, pin)
+
+
+@given(seeds, families(), st.booleans(), st.sampled_from([34, 38, 40, 42, 44, 46, 49]))
+def test_a_narrow_mantissa_only_costs_limbs_and_time(seed: int, family: Family, rounded: bool, bits: int) -> None:
+    compared(seed, family, Accelerated(bits=bits), rounded, 20)
+
+
+@given(seeds, families(), st.sampled_from([1, 7, 40]))
+def test_how_rows_are_cut_into_chunks_does_not_matter(seed: int, family: Family, chunk: int) -> None:
+    compared(seed, family, Accelerated(chunk=chunk), True)
+
+
+@given(seeds, st.booleans())
+def test_networks_by_blocks_agree_with_the_reference_kernel(seed: int, rounded: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matrices, "MIN_ENTRIES", 0)
+        patch.setattr(matrices, "SPARSITY", 0)
+        compared(seed, Family(blocks=("sparse", "residual", "leaky", "wide"), width=12), Accelerated(), rounded)
+
+
+def test_random_comparisons_meet_every_outcome() -> None:
+    """Each status, both answers, and no fallback but for multipliers that are too large."""
+    ordinary = [
+        compared(seed, Family(blocks=("dense", "sparse", "residual")), Accelerated(), True, 20) for seed in range(60)
+    ]
+    assert sum(run.closed for run in ordinary) > 100 < sum(run.open for run in ordinary)
+    assert frozenset().union(*(run.statuses for run in ordinary)) == {OPEN, EMPTY}
+    assert sum(run.redone for run in ordinary) * 3 < sum(run.nodes for run in ordinary)
