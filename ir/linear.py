@@ -2,7 +2,10 @@
 
 Every map works on batches (leading dimensions) and on NumPy or CuPy arrays alike: it keeps its arrays, and `on` hands
 back the same map with them moved.  `mv` is W x, `rmv` is y W (the transposed product that backward bounds need),
-`absolute` is |W|, `dense` the matrix itself for small maps.
+`unit_rows` are single rows of W, `absolute` is |W|, `dense` the matrix itself for small maps.
+
+Products of float32 arrays are float32, with the coefficients rounded once: bounds computed so may choose what to look
+at, and prove nothing.  Everything else is float64.
 """
 
 from __future__ import annotations
@@ -37,6 +40,10 @@ class LinearMap(Protocol):
         """(..., m) -> (..., n)."""
         ...
 
+    def unit_rows(self, index: Any) -> Any:
+        """(...) positions -> (..., n): these rows of W, in float64."""
+        ...
+
     def absolute(self) -> LinearMap:
         """The map of absolute values of the coefficients."""
         ...
@@ -44,6 +51,11 @@ class LinearMap(Protocol):
     def dense(self) -> Matrix: ...
 
     def on(self, move: Move) -> LinearMap: ...
+
+
+def is_single(operand: Any, coefficients: Any) -> bool:
+    """Whether a product with these coefficients should use their float32 copies."""
+    return bool(operand.dtype == np.float32 and coefficients.dtype != np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +73,17 @@ class Dense:
         return int(self.matrix.shape[1])
 
     def mv(self, x: Any) -> Any:
-        return x @ self.matrix.T
+        return x @ (self._single if is_single(x, self.matrix) else self.matrix).T
 
     def rmv(self, y: Any) -> Any:
-        return y @ self.matrix
+        return y @ (self._single if is_single(y, self.matrix) else self.matrix)
+
+    def unit_rows(self, index: Any) -> Any:
+        return self.matrix[index]
+
+    @cached_property
+    def _single(self) -> Any:
+        return self.matrix.astype(np.float32)
 
     def absolute(self) -> LinearMap:
         return Dense(abs(self.matrix))
@@ -91,10 +110,19 @@ class Diagonal:
         return int(self.factors.shape[0])
 
     def mv(self, x: Any) -> Any:
-        return x * self.factors
+        return x * (self._single if is_single(x, self.factors) else self.factors)
 
     def rmv(self, y: Any) -> Any:
-        return y * self.factors
+        return self.mv(y)
+
+    def unit_rows(self, index: Any) -> Any:
+        out = np.zeros_like(self.factors, shape=(*index.shape, self.rows))
+        np.put_along_axis(out, index[..., None], self.factors[index][..., None], axis=-1)
+        return out
+
+    @cached_property
+    def _single(self) -> Any:
+        return self.factors.astype(np.float32)
 
     def absolute(self) -> LinearMap:
         return Diagonal(abs(self.factors))
@@ -138,6 +166,12 @@ class Selection:
         table = self._table if self.readers is None else self.readers
         return (y[..., table] * (table >= 0)).sum(axis=-1)
 
+    def unit_rows(self, index: Any) -> Any:
+        seen = self.index[index][..., None]
+        out = np.zeros_like(self.index, shape=(*index.shape, self.size), dtype=np.float64)
+        np.put_along_axis(out, seen * (seen >= 0), (seen >= 0) * 1.0, axis=-1)
+        return out
+
     @cached_property
     def _table(self) -> Any:
         return transposed(self.index[:, None], self.size)
@@ -175,10 +209,22 @@ class Kronecker:
         return self.outer * int(self.matrix.shape[1]) * self.inner
 
     def mv(self, x: Any) -> Any:
-        return self._apply(self.matrix, x)
+        return self._apply(self._single if is_single(x, self.matrix) else self.matrix, x)
 
     def rmv(self, y: Any) -> Any:
-        return self._apply(self.matrix.T, y)
+        return self._apply((self._single if is_single(y, self.matrix) else self.matrix).T, y)
+
+    def unit_rows(self, index: Any) -> Any:
+        flat = index.reshape(-1)
+        m, k = self.matrix.shape
+        outer, row, inner = flat // (m * self.inner), flat // self.inner % m, flat % self.inner
+        out = np.zeros_like(self.matrix, shape=(len(flat), self.outer, k, self.inner))
+        out[np.flatnonzero(flat >= 0), outer, :, inner] = self.matrix[row]
+        return out.reshape(*index.shape, self.cols)
+
+    @cached_property
+    def _single(self) -> Any:
+        return self.matrix.astype(np.float32)
 
     def _apply(self, matrix: Any, x: Any) -> Any:
         lead = x.shape[:-1]
@@ -219,6 +265,10 @@ class Composed:
 
     def rmv(self, y: Any) -> Any:
         return self.inner.rmv(self.outer.rmv(y))
+
+    def unit_rows(self, index: Any) -> Any:
+        seen = self.outer.index[index]
+        return self.inner.unit_rows(seen * (seen >= 0)) * (seen >= 0)[..., None]
 
     def absolute(self) -> LinearMap:
         return Composed(self.outer, self.inner.absolute())
