@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farkas.checker import container, replay, tree
+from farkas.checker import container, replay
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker.integer import integer_network
 from farkas.checker.kernel import Kernel, Reference
@@ -23,6 +23,7 @@ from farkas.checker.network import read_network
 from farkas.checker.property import read_property
 from farkas.checker.query import SEMANTICS, Query, build_query, query_hash
 from farkas.checker.steps import Program
+from farkas.checker.walk import failing_leaves, parse_proof
 
 MAX_INPUT = 1 << 29
 DEFAULT_SEMANTICS = "f32-any"
@@ -45,6 +46,7 @@ class Accepted:
     leaves: int
     off_grid: int
     executor: str
+    kernel: str
     tier: str
     vacuous: tuple[str, ...]
 
@@ -60,7 +62,7 @@ class Accepted:
             f"network sha256: {self.network}",
             f"property sha256: {self.property}",
             f"query sha256: {self.query}",
-            f"kernel: {container.KERNEL}, tier: {self.tier}",
+            f"kernel: {self.kernel}, tier: {self.tier}",
             f"cases: {self.cases}, leaves: {self.leaves}",
             f"point inputs moved to the nearest binary32: {self.off_grid}",
         ]
@@ -139,19 +141,20 @@ def check(
         leaves=header.leaves,
         off_grid=header.off_grid,
         executor=executor,
+        kernel=header.kernel,
         tier=chosen.tier,
         vacuous=vacuous,
     )
 
 
 def _check_unsat(header: container.Header, payloads: dict[int, bytes], query: Query, kernel: Kernel) -> None:
-    kinds = tree.parse_kinds(container.parse_json(payloads[container.LEAVES], "LEAVES"))
-    proof = tree.parse_tree(payloads[container.TREE], len(query.cases), query.network.sizes[0], len(kinds))
-    if proof.leaves != header.leaves:
-        raise CertificateRejected("header", f"leaves is {header.leaves}; the tree has {proof.leaves}")
-    failing = tree.failing_leaves(query, kinds, proof, header.intermediate, kernel, first_only=True)
+    proof = parse_proof(header, payloads, query)
+    found = proof.tree.leaves
+    if found != header.leaves:
+        raise CertificateRejected("header", f"leaves is {header.leaves}; the tree has {found}")
+    failing = failing_leaves(query, proof, kernel, first_only=True)
     if failing:
-        raise CertificateRejected(f"TREE leaf {failing[0]} of {proof.leaves}", "it does not close")
+        raise CertificateRejected(f"TREE leaf {failing[0]} of {found}", "it does not close")
 
 
 def _check_sat(header: container.Header, payloads: dict[int, bytes], query: Query, program: Program) -> str:
@@ -167,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", required=True, metavar="[NAME=]FILE", help="the ONNX file, .gz accepted")
     parser.add_argument("--property", required=True, type=Path, metavar="FILE", help="the VNN-LIB file, .gz accepted")
     parser.add_argument("--semantics", choices=SEMANTICS, default=DEFAULT_SEMANTICS)
-    parser.add_argument("--verdict", choices=sorted(container.FRAMES), help="the expected verdict (default: either)")
+    parser.add_argument("--verdict", choices=container.VERDICTS, help="the expected verdict (default: either)")
     parser.add_argument("--tier", choices=["exact"], default="exact")
     options = parser.parse_args(argv)
     try:

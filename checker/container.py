@@ -5,8 +5,8 @@
     frame    u8 type | u32 length | payload (zlib) | 16-byte BLAKE2b of type, length and payload
     footer   a frame of type 255 whose payload, not compressed, is the 32-byte BLAKE2b of everything before it
 
-Numbers are little-endian.  An `unsat` certificate has one LEAVES and then one TREE frame, a `sat` certificate one POINT
-frame, and nothing else.  `encode` writes the one form that `decode` reads.
+Numbers are little-endian.  `FRAMES` says which frames a certificate has, by the rule and the verdict in its header:
+those, in this order, and nothing else.  `encode` writes the one form that `decode` reads.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from farkas.checker.query import SEMANTICS
 
 MAGIC = b"NNC1"
 FORMAT = 1
-KERNEL = "crown-fp-1"
-LEAVES, TREE, POINT, FOOTER = 1, 2, 3, 255
-FRAMES = {"unsat": (LEAVES, TREE), "sat": (POINT,)}
+CROWN_1, CROWN_2 = KERNELS = ("crown-fp-1", "crown-fp-2")
+VERDICTS = ("sat", "unsat")
+LEAVES, TREE, POINT, PLAN, VECTORS, FOOTER = 1, 2, 3, 4, 5, 255
+FRAMES = {
+    (CROWN_1, "unsat"): (LEAVES, TREE),
+    (CROWN_2, "unsat"): (PLAN, VECTORS, LEAVES, TREE),
+    (CROWN_1, "sat"): (POINT,),
+}
 MAX_HEADER = 1 << 16
-MAX_PAYLOAD = {LEAVES: 1 << 26, TREE: 1 << 25, POINT: 1 << 26}
+MAX_PAYLOAD = {LEAVES: 1 << 26, TREE: 1 << 25, POINT: 1 << 26, PLAN: 1 << 25, VECTORS: 1 << 28}
 MAX_DIGITS = 4000
 
 
@@ -47,6 +52,7 @@ class Header:
     query: str
     semantics: str
     verdict: str
+    kernel: str = CROWN_1
 
 
 def canonical_json(data: object) -> bytes:
@@ -78,7 +84,7 @@ def _integer(text: str) -> int:
 
 def encode(header: Header, frames: Sequence[tuple[int, bytes]]) -> bytes:
     """The certificate file; frames as (type, payload before compression)."""
-    fields = {**asdict(header), "format": FORMAT, "kernel": KERNEL}
+    fields = {**asdict(header), "format": FORMAT}
     text = canonical_json(fields)
     parts = [MAGIC, struct.pack("<I", len(text)), text]
     parts += [_frame(kind, zlib.compress(payload, 9)) for kind, payload in frames]
@@ -101,7 +107,7 @@ def decode(data: bytes) -> tuple[Header, dict[int, bytes]]:
     header = _header(parse_json(data[8 : 8 + length], "header"))
     at = 8 + length
     payloads: dict[int, bytes] = {}
-    for kind in FRAMES[header.verdict]:
+    for kind in FRAMES[header.kernel, header.verdict]:
         payload, at = _read_frame(data, at, kind)
         payloads[kind] = _decompress(payload, kind)
     digest, end = _read_frame(data, at, FOOTER)
@@ -143,11 +149,12 @@ def _decompress(payload: bytes, kind: int) -> bytes:
 
 def _header(data: Any) -> Header:
     """The header, every field of the right type and nothing else."""
-    names = {"format", "kernel", *Header.__dataclass_fields__}
+    names = {"format", *Header.__dataclass_fields__}
     if not isinstance(data, dict) or set(data) != names:
         found = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise CertificateRejected("header", f"its keys must be {sorted(names)}, found {found}")
-    for name, known in (("format", [FORMAT]), ("kernel", [KERNEL]), ("semantics", SEMANTICS), ("verdict", FRAMES)):
+    known_words = {"format": [FORMAT], "kernel": KERNELS, "semantics": SEMANTICS, "verdict": VERDICTS}
+    for name, known in known_words.items():
         if not isinstance(data[name], str | int) or isinstance(data[name], bool) or data[name] not in known:
             raise CertificateRejected("header", f"{name} is {data[name]!r}; known: {', '.join(map(str, known))}")
     for name in ("cases", "leaves", "off_grid"):
@@ -166,5 +173,9 @@ def _header(data: Any) -> Header:
         raise CertificateRejected("header", f"intermediate must be ascending slope rules, found {rules!r}")
     if rules and not (rules[0] >= 0 and rules[-1] < len(RULES)):
         raise CertificateRejected("header", f"intermediate must be slope rules below {len(RULES)}, found {rules!r}")
+    if (data["kernel"], data["verdict"]) not in FRAMES:
+        raise CertificateRejected("header", f"{data['kernel']} is no rule for {data['verdict']}")
+    if rules and data["kernel"] == CROWN_2:
+        raise CertificateRejected("header", f"intermediate must be [] in {CROWN_2}, found {rules!r}")
     fields = {name: data[name] for name in Header.__dataclass_fields__}
     return Header(**{**fields, "networks": networks, "intermediate": tuple(rules)})

@@ -8,7 +8,7 @@ from farkas.checker.errors import CertificateRejected
 def read(payload: bytes, at: int, limit: int, frame: str) -> tuple[int, int]:
     """(number, next position); the number is below `limit`.  Raises CertificateRejected, with the byte position."""
     number = shift = 0
-    longest = max(7, limit.bit_length() + 6)
+    longest = limit.bit_length() + 14
     while True:
         if at >= len(payload):
             raise CertificateRejected(f"{frame} byte {at}", "it is cut off")

@@ -87,6 +87,7 @@ def test_a_proof_is_accepted_with_its_whole_claim(semantics: str) -> None:
         leaves=leaves,
         off_grid=0,
         executor="",
+        kernel="crown-fp-1",
         tier="exact",
         vacuous=(),
     )

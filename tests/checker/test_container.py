@@ -40,7 +40,7 @@ def assemble(header: bytes, frames: list[tuple[int, bytes]]) -> bytes:
 
 
 def fields(**changes: object) -> bytes:
-    data = {**asdict(HEADER), "format": 1, "kernel": "crown-fp-1", **changes}
+    data = {**asdict(HEADER), "format": 1, **changes}
     return canonical_json({k: v for k, v in data.items() if v is not None})
 
 
@@ -105,7 +105,9 @@ def test_frames_that_are_missing_swapped_repeated_or_unknown_are_rejected(frames
         (fields(more=1), "keys must be"),
         (fields(format=2), "format is 2"),
         (fields(format=True), "format is True"),
-        (fields(kernel="crown-fp-2"), "kernel is"),
+        (fields(kernel="crown-fp-3"), "kernel is"),
+        (fields(kernel="crown-fp-2"), "intermediate must be"),
+        (fields(kernel="crown-fp-2", intermediate=[], verdict="sat"), "no rule for sat"),
         (fields(kernel=["crown-fp-1"]), "kernel is"),
         (fields(semantics="f64-any"), "semantics is"),
         (fields(verdict="unknown"), "verdict is"),

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from farkas.checker import binary32, tree
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.query import Affine, Atom, Box, Case, H, Input, Matrix, Network, Query, bisect
+from farkas.checker.walk import Proof, failing_leaves
 from tests.checker.nets import REFERENCE, Claim, Waves, dense, leb128, vnnlib
 
 ATOM = Atom((), ((0, Fraction(1)),), Fraction(0), False)
 CASE = Case((Fraction(0),), (Fraction(1),), ((ATOM,),))
-KINDS: list[tree.Kind] = [((0, ((0, 1),)),)]
+KINDS: tuple[tree.Kind, ...] = (((0, ((0, 1),)),),)
 
 
 def query(cases: int = 1, rounded: bool = False) -> Query:
@@ -99,7 +100,7 @@ def test_a_combination_scales_atoms_to_integers() -> None:
 @pytest.mark.parametrize("kind", [((0, ((0, 1),)), (0, ((0, 1),))), ((0, ((1, 1),)),), ()])
 def test_a_kind_that_does_not_fit_its_case_is_rejected(kind: tree.Kind) -> None:
     with pytest.raises(CertificateRejected, match="LEAVES"):
-        tree.failing_leaves(query(), [kind], parse(b"\x01"), (), REFERENCE)
+        failing_leaves(query(), Proof((), (kind,), parse(b"\x01")), REFERENCE)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(1, 2000), st.randoms())
@@ -146,15 +147,14 @@ def test_a_number_that_stands_alone_cannot_be_bisected_in_binary32() -> None:
     with pytest.raises(CertificateRejected, match="cannot be bisected"):
         lonely = query(rounded=True)
         lonely = Query(lonely.network, lonely.cases, (Box((x,), (x,)),), "f32-any", 0)
-        tree.failing_leaves(lonely, KINDS, parse(bytes([0, 1, 1])), (), REFERENCE)
+        failing_leaves(lonely, Proof((), KINDS, parse(bytes([0, 1, 1]))), REFERENCE)
 
 
 def test_a_case_without_binary32_points_is_rejected() -> None:
     base = query(rounded=True)
     with pytest.raises(CertificateRejected, match="no binary32 point"):
-        tree.failing_leaves(
-            Query(base.network, base.cases, (None,), "f32-any", 0), KINDS, parse(b"\x01"), (), REFERENCE
-        )
+        unreachable = Query(base.network, base.cases, (None,), "f32-any", 0)
+        failing_leaves(unreachable, Proof((), KINDS, parse(b"\x01")), REFERENCE)
 
 
 class Nothing:
@@ -169,6 +169,9 @@ class Nothing:
     def prepare(self, network: Network, rounded: bool, intermediate: tuple[int, ...]) -> Any:
         return self
 
+    def prepare_plan(self, network: Network, rounded: bool, columns: tuple[int, ...]) -> Any:
+        return self
+
     def start(self, count: int) -> Any:
         return None
 
@@ -178,6 +181,12 @@ class Nothing:
     def derive(self, parents: Any, boxes: Any) -> Any:
         self.derived += len(boxes)
         return State(self)
+
+    def begin(self, boxes: Any) -> Any:
+        return self.derive(None, boxes)
+
+    def advance(self, parents: Any, steps: Any) -> Any:
+        return self.derive(parents, steps)
 
     def close(self, state: Any, rows: Any, claims: Any) -> list[bool]:
         return [True] * len(rows)
@@ -201,7 +210,7 @@ def test_a_chain_of_a_hundred_thousand_nodes_keeps_few_states(left: bool, wave: 
     depth = 100_000
     payload = b"\x00" * depth + b"\x01" * (depth + 1) if left else b"\x00\x01" * depth + b"\x01"
     kernel = Nothing(wave)
-    assert tree.failing_leaves(query(), KINDS, parse(payload), (), kernel) == []
+    assert failing_leaves(query(), Proof((), KINDS, parse(payload)), kernel) == []
     assert kernel.derived == 2 * depth + 1
     assert kernel.most <= 4
 
@@ -214,7 +223,7 @@ def test_a_balanced_tree_keeps_a_logarithmic_number_of_states(wave: int) -> None
         return b"\x01" if level == 0 else b"\x00" + build(level - 1) * 2
 
     kernel = Nothing(wave)
-    assert tree.failing_leaves(query(), KINDS, parse(build(levels)), (), kernel) == []
+    assert failing_leaves(query(), Proof((), KINDS, parse(build(levels))), kernel) == []
     assert kernel.most <= levels + 2
 
 
@@ -264,9 +273,10 @@ def test_waves_change_nothing(wave: int) -> None:
             else:
                 payload.append(2 + case)
     t = tree.parse_tree(bytes(payload), 2, 2, 2)
-    one = tree.failing_leaves(q, kinds, t, (0, 2), REFERENCE)
+    proof = Proof((0, 2), tuple(kinds), t)
+    one = failing_leaves(q, proof, REFERENCE)
     assert 0 < len(one) < t.leaves
-    assert tree.failing_leaves(q, kinds, t, (0, 2), Waves(wave)) == one
-    first = tree.failing_leaves(q, kinds, t, (0, 2), Waves(wave), first_only=True)
+    assert failing_leaves(q, proof, Waves(wave)) == one
+    first = failing_leaves(q, proof, Waves(wave), first_only=True)
     assert first and set(first) <= set(one)
     assert np.all(np.diff(one) > 0)
