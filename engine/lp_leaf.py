@@ -60,8 +60,8 @@ class LeafResult:
     closing: why the disjunct is impossible, or None; bound: by how much the worst atom fails at the LP's optimum
     (> 0: impossible; inf: the relaxation is empty; nan: no answer), without proof; proved: the outward bound, minus the
     thresholds, of the row that was tried (-inf: none); point: the LP's input (n0,) or None; branch: the unstable neuron
-    whose relaxation the optimum exploits most, -1 when none is left; is_tight: the optimum exploits no relaxation, so
-    that the point violates (bound <= 0) up to rounding.
+    whose relaxation the optimum exploits most, -1 when none is left; is_active: its phase at the point; is_tight: the
+    optimum exploits no relaxation, so that the point violates (bound <= 0) up to rounding.
     """
 
     closing: Closing | None
@@ -69,6 +69,7 @@ class LeafResult:
     proved: float
     point: Vector | None
     branch: int
+    is_active: bool
     is_tight: bool
 
 
@@ -104,14 +105,16 @@ class LeafProver:
         Without an answer of the solver (time, numerical trouble) nothing closes.
         """
         if (lower > upper).any():
-            return LeafResult(None, np.inf, -np.inf, None, -1, False)  # the bounds alone show that nothing is left
+            return LeafResult(
+                None, np.inf, -np.inf, None, -1, False, False
+            )  # the bounds alone show that nothing is left
         session = self._session(disjunct)
         solution = session.solve(lower, upper, budget)
         if solution.duals is None:
-            return LeafResult(None, solution.objective, -np.inf, None, _widest(lower, upper), False)
+            return LeafResult(None, solution.objective, -np.inf, None, _widest(lower, upper), False, False)
         if solution.status is Status.INFEASIBLE:
             closing, proved = self._emptiness(lower, upper, solution.duals)
-            return LeafResult(closing, np.inf, proved, None, _widest(lower, upper), False)
+            return LeafResult(closing, np.inf, proved, None, _widest(lower, upper), False, False)
         assert solution.point is not None, "an optimal LP has a point"
         weights = integers(session.weights(solution.duals))
         descent = self._descent(lower, upper, disjunct, weights, solution.duals, session.scale(solution.duals, weights))
@@ -119,7 +122,9 @@ class LeafProver:
         if solution.objective > 0:
             closing, proved = self._refutation(lower, upper, disjunct, weights, descent)
         branch, is_tight = self._branch(lower, upper, solution.point, descent)
-        return LeafResult(closing, solution.objective, proved, solution.point[self._inputs], branch, is_tight)
+        is_active = branch >= 0 and float(solution.point[self.encoding.value[branch]]) > 0
+        x = solution.point[self._inputs]
+        return LeafResult(closing, solution.objective, proved, x, branch, is_active, is_tight)
 
     def candidates(self, point: Vector) -> Matrix:
         """(K, n0): the point and its moves towards the middle of the box, in the box and (for binary32) on its grid."""
