@@ -8,26 +8,25 @@ all the same is reopened and cut further, until the whole tree closes in integer
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from farkas.engine.bab import INTERMEDIATE, Block, Search
+from farkas.engine.bab import INTERMEDIATE
 from farkas.engine.budget import Budget, OutOfTime
-from farkas.engine.problem import bisect
+from farkas.engine.certificate_writer import CROWN_1, Shape, frames, rule_of
 from farkas.engine.query import Query
-from farkas.engine.tree import Bisect, ClosedTree, Closing, Leaf, LeafKind, ProofTree, close
+from farkas.engine.repair import Proved, below, leaf_nodes, repair
+from farkas.engine.timed_kernel import TimedKernel
+from farkas.engine.tree import OPEN, ClosedTree, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
-from farkas.runtime_cuda.crown import Propagator
+from farkas.ir.core import Affine, Program, Relu
 
 if TYPE_CHECKING:
     from farkas.checker.container import Header
     from farkas.checker.query import Query as IntegerQuery
 
-REPAIRS = 12  # rounds of repair; one bisection of each failing leaf in each
+REPAIRS = 12  # rounds of repair; one cut of each failing leaf in each
 
 
 def beyond_checker(network: bytes) -> str | None:
@@ -43,137 +42,149 @@ def beyond_checker(network: bytes) -> str | None:
     return None
 
 
-def certify_holds(query: Query, verdict: Holds, searches: Sequence[Search], budget: Budget) -> Verdict:
-    """`verdict` with an accepted certificate, or Unknown when the checker does not accept one in time."""
+def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], budget: Budget) -> Verdict:
+    """`verdict` with an accepted certificate, or Unknown when the checker does not accept one in time.
+
+    proved: for every case of the property whose tree proves it, and the search that can repair it.
+    """
     if verdict.evidence != "checkable":
-        return Unknown(
-            Reason.UNCERTIFIED,
-            f"no certificate can be written: {beyond_checker(query.network)}",
-            query.semantics,
-            verdict.warnings,
-        )
+        return _uncertified(query, verdict, f"no certificate can be written: {beyond_checker(query.network)}")
     from farkas.checker.check import load_query
+    from farkas.checker.errors import CertificateRejected
 
     integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
-    owner = {m: tree for search in searches for m, tree in zip(search.family.members, search.trees, strict=True)}
-    trees = [owner[number] for number in range(len(query.property.cases))]
-    for _ in range(REPAIRS):
-        proof = close(trees)
-        certificate = encode(query, integer, proof)
-        failing = _failing(certificate, query, integer, proof)
-        if failing is None:
-            return Holds(proof, verdict.semantics, "certified", verdict.warnings, certificate)
-        try:
-            if not _repair(failing, trees, searches, budget):
-                break
-        except OutOfTime:
-            break
-    reason = Reason.TIMEOUT if budget.is_spent else Reason.UNCERTIFIED
-    return Unknown(reason, "the checker did not accept every leaf of the proof tree", query.semantics, verdict.warnings)
-
-
-def _failing(certificate: bytes, query: Query, integer: IntegerQuery, proof: ClosedTree) -> list[int] | None:
-    """None when the accelerated checker accepts; else the failing leaves in preorder over all cases."""
-    from farkas.checker.check import check
-    from farkas.checker.errors import CertificateRejected
-    from farkas.checker.tree import failing_leaves, parse_tree
-    from farkas.checker_fast.kernel import accelerated_kernel
-
-    kernel = accelerated_kernel()
+    trees = [proved[number].tree for number in range(len(query.property.cases))]
+    checking = Checking(query, integer, shape_of(query.program), budget)
+    obstacle = checking.obstacle(close(trees))
+    if obstacle is not None:
+        return _uncertified(query, verdict, obstacle)
     try:
-        check(
-            certificate,
-            query.network,
-            query.property_bytes,
-            semantics=query.semantics.value,
-            verdict="unsat",
-            kernel=kernel,
-        )
-    except CertificateRejected:
-        kinds, payload = flatten(proof, query.property.inputs)
-        tree = parse_tree(payload, len(proof.trees), query.property.inputs, len(kinds))
-        entries = [tuple((c.rule, c.atoms) for c in kind) for kind in kinds]
-        return failing_leaves(integer, entries, tree, INTERMEDIATE, kernel)
+        found = _accepted(checking, trees, proved, budget)
+    except OutOfTime:
+        return _uncertified(query, verdict, "the checker did not end in time", Reason.TIMEOUT)
+    except CertificateRejected as error:
+        return _uncertified(query, verdict, f"the checker rejects what no repair can mend: {error}")
+    if found is None:
+        detail = "the checker did not accept every leaf of the proof tree"
+        return _uncertified(query, verdict, detail, Reason.TIMEOUT if budget.is_spent else Reason.UNCERTIFIED)
+    proof, certificate = found
+    return Holds(proof, verdict.semantics, "certified", verdict.warnings, certificate)
+
+
+def _uncertified(query: Query, verdict: Holds, detail: str, reason: Reason = Reason.UNCERTIFIED) -> Unknown:
+    return Unknown(reason, detail, query.semantics, verdict.warnings)
+
+
+def _accepted(
+    checking: Checking, trees: Sequence[ProofTree], proved: Mapping[int, Proved], budget: Budget
+) -> tuple[ClosedTree, bytes] | None:
+    """The closed tree and its certificate as soon as the checker accepts it.
+
+    May raise OutOfTime, and CertificateRejected for what is wrong beside the leaves.  After a repair only what it
+    touched is checked, until that closes; then all of the bytes are.
+    """
+    rounds = 0
+    while rounds <= REPAIRS:
+        proof = close(trees)
+        certificate = checking.encode(proof)
+        if checking.accepts(certificate):
+            return proof, certificate
+        leaves = [(number, node) for number, tree in enumerate(trees) for node in leaf_nodes(tree)]
+        failing = [leaves[position] for position in checking.failing(proof)]
+        reopened: dict[int, set[int]] = {}
+        while failing and rounds < REPAIRS:
+            rounds += 1
+            for number, node in failing:
+                reopened.setdefault(number, set()).add(node)
+            if not repair(failing, proved, budget):
+                return None
+            failing = _still_failing(checking, trees, reopened)
+        if failing:
+            return None
     return None
 
 
-def flatten(proof: ClosedTree, inputs: int) -> tuple[list[LeafKind], bytes]:
-    """Leaf kinds over all trees, and the TREE payload: LEB128 opcodes in preorder."""
-    kinds: list[LeafKind] = []
-    index: dict[LeafKind, int] = {}
-    payload = bytearray()
-    for tree in proof.trees:
-        for step in tree.steps:
-            if isinstance(step, Bisect):
-                opcode = step.dimension
-            else:
-                assert isinstance(step, Leaf), f"crown-fp-1 knows no {step}"
-                reasons = tree.kinds[step.kind]
-                if reasons not in index:
-                    index[reasons] = len(kinds)
-                    kinds.append(reasons)
-                opcode = inputs + index[reasons]
-            while opcode >= 0x80:
-                payload.append(opcode & 0x7F | 0x80)
-                opcode >>= 7
-            payload.append(opcode)
-    return kinds, bytes(payload)
+def _still_failing(
+    checking: Checking, trees: Sequence[ProofTree], reopened: Mapping[int, set[int]]
+) -> list[tuple[int, int]]:
+    """(case, node) of the leaves below the reopened nodes that do not close."""
+    parts = [below(tree, reopened.get(number, ())) for number, tree in enumerate(trees)]
+    leaves = [(number, node) for number, (_, nodes) in enumerate(parts) for node in nodes]
+    failing = checking.failing(ClosedTree(tuple(part for part, _ in parts)))
+    return [leaves[position] for position in failing if leaves[position][1] != OPEN]
 
 
-def _repair(failing: Sequence[int], trees: Sequence[ProofTree], searches: Sequence[Search], budget: Budget) -> bool:
-    """Reopen the failing leaves, bisect each once, and search on below; whether all closed.
+def shape_of(program: Program) -> Shape:
+    """Inputs and layers of a program, in the numbering of proof trees."""
+    read = {node.source for node in program.nodes if isinstance(node, Relu)}
+    layers = [program.sizes[v] for v, node in enumerate(program.nodes) if isinstance(node, Affine) and v in read]
+    return Shape(program.input_size, tuple(layers))
 
-    Bisecting, not a larger margin: a leaf mostly fails because a slope, a multiple of 1/256, was rounded the other way
-    from bounds that differ in the last bits, which no margin foresees.
-    """
-    leaves: list[tuple[int, int]] = []
-    for number, tree in enumerate(trees):
-        leaves.extend((number, node) for node, step in tree.preorder() if isinstance(step, Leaf))
-    owner = {m: (search, i) for search in searches for i, m in enumerate(search.family.members)}
-    for position in failing:
-        number, node = leaves[position]
-        search, case = owner[number]
-        trees[number].reopen(node)
-        search.cut(restore(search, case, node), budget)
-    for search in searches:
-        for _ in search.rounds(budget):
-            pass
-        if not search.is_done or search.stuck:
+
+@dataclass(frozen=True, eq=False)
+class Checking:
+    """The accelerated checker at work on one query, within a budget: all of its methods may raise OutOfTime."""
+
+    query: Query
+    integer: IntegerQuery
+    shape: Shape
+    budget: Budget
+
+    def obstacle(self, proof: ClosedTree) -> str | None:
+        """Why no certificate of this tree can be written; None: one can."""
+        from farkas.checker.kernel import neuron_layers
+
+        if rule_of(proof) == CROWN_1:
+            return None
+        network = self.integer.network
+        found = Shape(network.sizes[0], tuple(network.sizes[v] for v in neuron_layers(network)))
+        if found == self.shape:
+            return None
+        return f"the checker finds layers of {found.layers} neurons, the engine of {self.shape.layers}"
+
+    def encode(self, proof: ClosedTree) -> bytes:
+        """The bytes of an `unsat` certificate (docs/certificate.md)."""
+        from farkas.checker import container
+
+        rule, intermediate, payloads = self._frames(proof)
+        header = _header(self.query, self.integer, "unsat", rule, intermediate, proof.leaves)
+        return container.encode(header, payloads)
+
+    def _frames(self, proof: ClosedTree) -> tuple[str, tuple[int, ...], list[tuple[int, bytes]]]:
+        """(kernel, intermediate rules, payloads by type) of a tree's certificate."""
+        from farkas.checker import container
+
+        parts = frames(proof, self.shape)
+        payloads = [(container.LEAVES, container.canonical_json(parts.leaves)), (container.TREE, parts.tree)]
+        if parts.plan is None:
+            return parts.rule, INTERMEDIATE, payloads
+        plan = container.canonical_json(parts.plan)
+        return parts.rule, (), [(container.PLAN, plan), (container.VECTORS, parts.vectors), *payloads]
+
+    def accepts(self, certificate: bytes) -> bool:
+        from farkas.checker.check import check
+        from farkas.checker.errors import CertificateRejected
+
+        files = certificate, self.query.network, self.query.property_bytes
+        try:
+            check(*files, semantics=self.query.semantics.value, verdict="unsat", kernel=self._kernel())
+        except CertificateRejected:
             return False
-    return True
+        return True
 
+    def failing(self, proof: ClosedTree) -> list[int]:
+        """The leaves that do not close, in preorder over all cases; may raise CertificateRejected."""
+        from farkas.checker.walk import failing_leaves, parse_proof
 
-def restore(search: Search, case: int, node: int) -> Block:
-    """The block of one tree node: its box and the bounds in force at its parent, derived again along the path."""
-    tree, family = search.trees[case], search.family
-    x_lower, x_upper = family.lower[case : case + 1].copy(), family.upper[case : case + 1].copy()
-    lower = np.full((1, search.net.width), -np.inf)
-    upper = -lower
-    worker = Propagator(search.net, INTERMEDIATE)
-    asarray, to_numpy = search.net.backend.asarray, search.net.backend.to_numpy
-    path = tree.path(node)
-    for here, child in pairwise(path):
-        refined = worker.refine(asarray(x_lower), asarray(x_upper), asarray(lower), asarray(upper))
-        lower, upper = to_numpy(refined.lower), to_numpy(refined.upper)
-        branch, first_child = tree.branch(here)
-        assert isinstance(branch, Bisect), f"the search by input splitting made no {branch}"
-        first, second = bisect(x_lower, x_upper, search.binary32)
-        if child == first_child:
-            x_upper[:, branch.dimension] = first[:, branch.dimension]
-        else:
-            x_lower[:, branch.dimension] = second[:, branch.dimension]
-    index = np.array([case]), np.array([node]), np.array([-np.inf])
-    return Block(x_lower, x_upper, lower, upper, *index)
+        rule, intermediate, payloads = self._frames(proof)
+        return failing_leaves(
+            self.integer, parse_proof(self.integer, rule, intermediate, dict(payloads)), self._kernel()
+        )
 
+    def _kernel(self) -> TimedKernel:
+        from farkas.checker_fast.kernel import accelerated_kernel
 
-def encode(query: Query, integer: IntegerQuery, proof: ClosedTree) -> bytes:
-    """The bytes of an `unsat` certificate (docs/certificate.md)."""
-    from farkas.checker import container
-
-    kinds, payload = flatten(proof, query.property.inputs)
-    leaves = container.canonical_json([[_reason(closing) for closing in kind] for kind in kinds])
-    header = _header(query, integer, "unsat", INTERMEDIATE, proof.leaves)
-    return container.encode(header, [(container.LEAVES, leaves), (container.TREE, payload)])
+        return TimedKernel(accelerated_kernel(), self.budget)
 
 
 def certify_violated(query: Query, verdict: Violated) -> Violated:
@@ -193,7 +204,7 @@ def certify_violated(query: Query, verdict: Violated) -> Violated:
     try:
         integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
         certificate = container.encode(
-            _header(query, integer, "sat", (), 0), [(container.POINT, container.canonical_json(point))]
+            _header(query, integer, "sat", CROWN_1, (), 0), [(container.POINT, container.canonical_json(point))]
         )
         check(certificate, query.network, query.property_bytes, semantics=query.semantics.value, verdict="sat")
     except CheckerError as error:
@@ -202,7 +213,9 @@ def certify_violated(query: Query, verdict: Violated) -> Violated:
     return replace(verdict, certificate=certificate)
 
 
-def _header(query: Query, integer: IntegerQuery, verdict: str, intermediate: tuple[int, ...], leaves: int) -> Header:
+def _header(
+    query: Query, integer: IntegerQuery, verdict: str, rule: str, intermediate: tuple[int, ...], leaves: int
+) -> Header:
     from farkas import __version__
     from farkas.checker.container import Header
     from farkas.checker.query import query_hash
@@ -218,8 +231,5 @@ def _header(query: Query, integer: IntegerQuery, verdict: str, intermediate: tup
         query=query_hash(integer),
         semantics=query.semantics.value,
         verdict=verdict,
+        kernel=rule,
     )
-
-
-def _reason(closing: Closing) -> list[Any]:
-    return [closing.rule, [list(pair) for pair in sorted(closing.atoms)]]

@@ -7,7 +7,7 @@ foresees; on the smaller parts the bound clears its threshold by more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -17,7 +17,7 @@ import numpy as np
 from farkas.engine.bab import INTERMEDIATE, Block, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import bisect
-from farkas.engine.tree import Bisect, Leaf, ProofTree
+from farkas.engine.tree import OPEN, Bisect, Closing, Derive, Leaf, Proof, ProofTree, Step
 from farkas.runtime_cuda.crown import Propagator
 
 
@@ -67,6 +67,16 @@ class Bisection:
         return self.search.trees[case] if self.search.is_done and not self.search.stuck else None
 
 
+def by_bisection(searches: Sequence[Search]) -> dict[int, Proved]:
+    """Who proved which case, where every search is one by input splitting."""
+    found: dict[int, Proved] = {}
+    for search in searches:
+        owner = Bisection(search)
+        for case, (number, tree) in enumerate(zip(search.family.members, search.trees, strict=True)):
+            found[number] = Proved(owner, case, tree)
+    return found
+
+
 def repair(failing: Sequence[tuple[int, int]], proved: Mapping[int, Proved], budget: Budget) -> bool:
     """Reopen the failing leaves (number of the case in the property, node), search on below; whether all closed."""
     searches: dict[int, tuple[Repairable, list[int]]] = {}
@@ -88,6 +98,38 @@ def repair(failing: Sequence[tuple[int, int]], proved: Mapping[int, Proved], bud
 def leaf_nodes(tree: ProofTree) -> list[int]:
     """The leaves in preorder."""
     return [node for node, step in tree.preorder() if isinstance(step, Leaf)]
+
+
+def below(tree: ProofTree, reopened: Collection[int]) -> tuple[Proof, list[int]]:
+    """What became of the reopened leaves: the tree in which all subtrees without any of them are one leaf each.
+
+    Those leaves claim nothing; the list names the node of every leaf, -1 for them.  All others are closed.
+    """
+    parents = tree.parents()
+    kept = {OPEN}
+    for node in reopened:
+        while node not in kept:
+            kept.add(node)
+            node = parents.get(node, OPEN)
+    steps: list[Step] = []
+    leaves: list[int] = []
+    waiting = [(0, False)]
+    while waiting:
+        node, inside = waiting.pop()
+        inside = inside or node in reopened
+        step = tree.step(node)
+        if not inside and node not in kept:
+            steps.append(Leaf(len(tree.kinds)))
+            leaves.append(OPEN)
+            continue
+        steps += [*(Derive(recipe) for recipe in tree.recipes(node)), step]
+        if isinstance(step, Leaf):
+            leaves.append(node)
+        else:
+            child = tree.branch(node)[1]
+            waiting += ((child + 1, inside), (child, inside))
+    silent = tuple(Closing(0, ()) for _ in tree.kinds[0]) if tree.kinds else ()
+    return Proof(tuple(steps), (*tree.kinds, silent), tree.unstable), leaves
 
 
 def restore(search: Search, case: int, node: int) -> Block:

@@ -21,6 +21,7 @@ from farkas.engine.options import Options
 from farkas.engine.polish import polish
 from farkas.engine.problem import Family, Matrix
 from farkas.engine.query import Query
+from farkas.engine.repair import by_bisection
 from farkas.engine.replay import Replay, Replayer
 from farkas.engine.tree import ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Statistics, Unknown, Verdict, Violated
@@ -49,7 +50,7 @@ def verify(query: Query, options: Options) -> Verdict:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         verdict = run.decide()
         if isinstance(verdict, Holds) and options.certify:
-            verdict = certify_holds(query, verdict, run.searches, run.budget)
+            verdict = certify_holds(query, verdict, by_bisection(run.searches), run.budget)
         if isinstance(verdict, Violated) and options.certify:
             verdict = certify_violated(query, verdict)
     return replace(verdict, statistics=run.statistics())

@@ -16,10 +16,11 @@ from farkas.checker.query import Box as CheckedBox
 from farkas.checker.query import bisect
 from farkas.engine import verify as verify_module
 from farkas.engine.bab import Search
-from farkas.engine.certify import certify_holds, flatten, restore
+from farkas.engine.certify import certify_holds
 from farkas.engine.options import Options
 from farkas.engine.query import Query
-from farkas.engine.tree import Closing, ProofTree, close
+from farkas.engine.repair import restore
+from farkas.engine.tree import ProofTree
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.runtime_cuda.backend import numpy_backend
@@ -136,18 +137,6 @@ def test_a_certificate_of_what_the_checker_cannot_read_is_not_claimed() -> None:
     assert isinstance(verify(asked, Options(trust=frozenset({"crown"}))), Holds)
     verdict = certified(asked, trust=frozenset({"crown"}))
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.UNCERTIFIED
-
-
-def test_trees_are_written_in_preorder_with_their_kinds_once() -> None:
-    """Dimension 1 at the root; its halves are leaves of kinds 0 and 1; trees share kinds; 200 takes two bytes."""
-    first, second = (Closing(0, ((0, 1),)),), (Closing(2, ((0, 1),)),)
-    tree, other = ProofTree(), ProofTree()
-    child = tree.bisect(0, 1)
-    tree.close_leaf(child, first)
-    tree.close_leaf(child + 1, second)
-    other.close_leaf(0, second)
-    assert flatten(close([tree, other]), 2) == ([first, second], bytes([1, 2, 3, 3]))
-    assert flatten(close([tree]), 200) == ([first, second], bytes([1, 0xC8, 1, 0xC9, 1]))
 
 
 @settings(max_examples=25)
