@@ -16,6 +16,7 @@ bisection); Brix et al., VNN-COMP 2025 results for what to beat.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,11 +78,16 @@ def _join(blocks: list[Block]) -> Block:
 
 @dataclass(eq=False)
 class Progress:
-    """What a search knows so far: counts, the worst open margin, the closest candidate."""
+    """What a search knows so far: counts, the worst open margin, the closest candidate.
+
+    share: of the cases that open boxes (nodes) stand for, halved by every cut; rules: leaves by what closed them.
+    """
 
     boxes: int = 0
     leaves: int = 0
     open: int = 0
+    share: float = 1.0
+    rules: Counter[str] = field(default_factory=Counter)
     best_bound: float = -np.inf  # no open box's parent was proved to a worse margin
     closest: float = np.inf
     batch: int = 8
