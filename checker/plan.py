@@ -21,7 +21,7 @@ from farkas.checker.errors import CertificateRejected
 
 RULES = ("adaptive", "zero", "parallel", "one")
 MAX_PIN = 1 << 62
-MAX_INDEX = 1 << 32
+MAX_VECTORS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Vectors:
         self._starts, self._tops = array("I"), array("I")
         at = 0
         while at < len(payload):
+            if len(self._starts) == MAX_VECTORS:
+                raise CertificateRejected(f"VECTORS byte {at}", f"there are more than {MAX_VECTORS} vectors")
             self._starts.append(at)
             vector, at = self._read(at)
             self._tops.append(vector.pins[-1][0] + 1 if vector.pins else 0)
@@ -161,7 +163,7 @@ def parse_plan(data: object, layers: Sequence[int], disjuncts: int, vectors: Vec
 
 def _group(data: object, layers: Sequence[int], starts: Sequence[int], vectors: Vectors, where: str) -> RowGroup:
     match data:
-        case [layer, neurons, rule] if _is_int(layer, 0, len(layers)) and _is_int(rule, -MAX_INDEX, len(RULES)):
+        case [layer, neurons, rule] if _is_int(layer, 0, len(layers)) and _is_int(rule, -MAX_VECTORS, len(RULES)):
             chosen = None if neurons == "open" else ascending(neurons, layers[layer], f"{where}: neurons")
         case _:
             raise CertificateRejected("PLAN", f"{where}: [layer, neurons, slopes] expected, found {data!s:.40}")
