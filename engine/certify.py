@@ -90,7 +90,7 @@ def _accepted(
         if checking.accepts(certificate):
             return proof, certificate
         leaves = [(number, node) for number, tree in enumerate(trees) for node in leaf_nodes(tree)]
-        failing = [leaves[position] for position in checking.failing(proof)]
+        failing = [leaves[position] for position in checking.failing(certificate)]
         reopened: dict[int, set[int]] = {}
         while failing and rounds < REPAIRS:
             rounds += 1
@@ -110,7 +110,7 @@ def _still_failing(
     """(case, node) of the leaves below the reopened nodes that do not close."""
     parts = [below(tree, reopened.get(number, ())) for number, tree in enumerate(trees)]
     leaves = [(number, node) for number, (_, nodes) in enumerate(parts) for node in nodes]
-    failing = checking.failing(ClosedTree(tuple(part for part, _ in parts)))
+    failing = checking.failing(checking.encode(ClosedTree(tuple(part for part, _ in parts))))
     return [leaves[position] for position in failing if leaves[position][1] != OPEN]
 
 
@@ -146,20 +146,14 @@ class Checking:
         """The bytes of an `unsat` certificate (docs/certificate.md)."""
         from farkas.checker import container
 
-        rule, intermediate, payloads = self._frames(proof)
-        header = _header(self.query, self.integer, "unsat", rule, intermediate, proof.leaves)
-        return container.encode(header, payloads)
-
-    def _frames(self, proof: ClosedTree) -> tuple[str, tuple[int, ...], list[tuple[int, bytes]]]:
-        """(kernel, intermediate rules, payloads by type) of a tree's certificate."""
-        from farkas.checker import container
-
         parts = frames(proof, self.shape)
         payloads = [(container.LEAVES, container.canonical_json(parts.leaves)), (container.TREE, parts.tree)]
-        if parts.plan is None:
-            return parts.rule, INTERMEDIATE, payloads
-        plan = container.canonical_json(parts.plan)
-        return parts.rule, (), [(container.PLAN, plan), (container.VECTORS, parts.vectors), *payloads]
+        if parts.plan is not None:
+            plan = container.canonical_json(parts.plan)
+            payloads = [(container.PLAN, plan), (container.VECTORS, parts.vectors), *payloads]
+        intermediate = INTERMEDIATE if parts.rule == CROWN_1 else ()
+        header = _header(self.query, self.integer, "unsat", parts.rule, intermediate, proof.leaves)
+        return container.encode(header, payloads)
 
     def accepts(self, certificate: bytes) -> bool:
         from farkas.checker.check import check
@@ -172,14 +166,13 @@ class Checking:
             return False
         return True
 
-    def failing(self, proof: ClosedTree) -> list[int]:
+    def failing(self, certificate: bytes) -> list[int]:
         """The leaves that do not close, in preorder over all cases; may raise CertificateRejected."""
+        from farkas.checker import container
         from farkas.checker.walk import failing_leaves, parse_proof
 
-        rule, intermediate, payloads = self._frames(proof)
-        return failing_leaves(
-            self.integer, parse_proof(self.integer, rule, intermediate, dict(payloads)), self._kernel()
-        )
+        header, payloads = container.decode(certificate)
+        return failing_leaves(self.integer, parse_proof(header, payloads, self.integer), self._kernel())
 
     def _kernel(self) -> TimedKernel:
         from farkas.checker_fast.kernel import accelerated_kernel

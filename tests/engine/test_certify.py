@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import helper
 
 from farkas.checker.check import check
 from farkas.checker.query import Box as CheckedBox
@@ -30,7 +29,6 @@ from farkas.specs.query import Semantics
 from farkas.specs.vnnlib import read_property
 from tests.checker.nets import vnnlib
 from tests.engine.pieces import minimum
-from tests.models import make_model
 from tests.nets import Box, Net, boxes, dense, random_layers, seeds
 
 shared = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -127,13 +125,10 @@ def test_leaves_closed_in_error_are_repaired_where_the_property_holds(monkeypatc
 
 
 def test_a_certificate_of_what_the_checker_cannot_read_is_not_claimed() -> None:
-    """BatchNormalization has a square root in it."""
-    parts = {"s": 1.0, "b": 0.0, "m": 0.0, "v": 1.0}
-    nodes = [helper.make_node("BatchNormalization", ["x", *parts], ["y"])]
-    constants = {name: np.full(2, value, dtype=np.float32) for name, value in parts.items()}
-    net = Net(make_model(nodes, {"x": [1, 2]}, constants, opset=13))
-    box = (Fraction(0), Fraction(0)), (Fraction(1), Fraction(1))
-    asked = query(net, box, "(<= Y_0 -1.0)", Semantics.F32_ANY)
+    """Weights in double precision."""
+    net = dense(random_layers(np.random.default_rng(0), (2, 4, 2)), dtype=np.float64)
+    box = (Fraction(0),) * 2, (Fraction(1),) * 2
+    asked = query(net, box, below(minimum(net.program, *box, ROW, ()), Fraction(-1)), Semantics.REAL)
     assert isinstance(verify(asked, Options(trust=frozenset({"crown"}))), Holds)
     verdict = certified(asked, trust=frozenset({"crown"}))
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.UNCERTIFIED

@@ -316,12 +316,9 @@ def test_batches_grow_and_shrink_with_the_time_they_take() -> None:
 
 
 def test_what_the_checker_cannot_read_is_uncertified_unless_trusted() -> None:
-    net = varied(np.random.default_rng(0), "leaky")
+    net = dense(random_layers(np.random.default_rng(0), (2, 4, 2)), dtype=np.float64)
     safe = [case(*BOX, [atom(ROW, minimum(net.program, *BOX, ROW, ()) - 1)])]
     verdict = run(safe, net)
-    if isinstance(verdict, Holds):
-        assert verdict.evidence == "checkable", "the checker has learned LeakyRelu; take another operator"
-        pytest.fail("take an operator that the checker cannot read")
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.UNCERTIFIED and "--trust crown" in verdict.detail
     trusted = run(safe, net, trust=frozenset({"crown"}))
     assert isinstance(trusted, Holds) and trusted.evidence == "trusted:crown"
