@@ -7,6 +7,7 @@ no sign here: no comparison, sum or product of the supported networks can tell -
 from __future__ import annotations
 
 from fractions import Fraction
+from math import isqrt
 
 TICK = 149
 LARGEST = ((1 << 24) - 1) << (127 - 23 + TICK)
@@ -109,6 +110,14 @@ def fma32(a: int, b: int, c: int) -> int:
 def divide32(a: int, b: int) -> int:
     """fl(a / b), in ticks; b is not zero."""
     return nearest32(Fraction(a, b))
+
+
+def sqrt32(a: int) -> int:
+    """fl(sqrt(a)), in ticks, for a >= 0."""
+    extra = 64  # sqrt(a 2^-149) in units of 2^-(149 + extra), cut off, and one bit that says whether something was
+    square = a << (TICK + 2 * extra)
+    root = isqrt(square)
+    return _round(2 * root + (root * root < square), extra + 1)
 
 
 def from_bits(bits: int) -> int:

@@ -12,8 +12,9 @@ from array import array
 from math import isfinite, prod
 from typing import Any
 
+from farkas.checker.builder import Builder, Tensor
 from farkas.checker.errors import MalformedInput
-from farkas.checker.operators import OPERATORS, Builder, Tensor
+from farkas.checker.operators import OPERATORS
 from farkas.checker.protobuf import MODEL, Message, decode
 from farkas.checker.steps import Program
 

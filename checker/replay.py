@@ -21,7 +21,23 @@ from typing import Any
 from farkas.checker import binary32
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.query import Atom, Case, Query, grid_interval
-from farkas.checker.steps import Copy, Product, Program, Rectify, Scale, Source, Step, Sum, View
+from farkas.checker.steps import (
+    Channel,
+    Choose,
+    Copy,
+    Leaky,
+    Magnitude,
+    Mean,
+    Normalize,
+    Product,
+    Program,
+    Rectify,
+    Scale,
+    Source,
+    Step,
+    Sum,
+    View,
+)
 
 BLOCK = 256
 
@@ -35,6 +51,7 @@ class Arithmetic:
     add: Callable[[Any, Any], Any]
     multiply: Callable[[Any, Any], Any]
     divide: Callable[[Any, Any], Any]
+    root: Callable[[Any], Any]
 
 
 def _ticks(x: float) -> int:
@@ -71,15 +88,19 @@ def _exact_dot(weights: Sequence[Fraction], values: Sequence[Fraction], bias: Fr
     return total
 
 
+def _no_root(_: Fraction) -> Fraction:
+    raise CertificateRejected("POINT", "the network has a square root, which has no exact value")
+
+
 def _rounded(dot: Callable[[Sequence[int], Sequence[int], int | None], int]) -> Arithmetic:
-    return Arithmetic(_ticks, dot, binary32.add32, binary32.multiply32, binary32.divide32)
+    return Arithmetic(_ticks, dot, binary32.add32, binary32.multiply32, binary32.divide32, binary32.sqrt32)
 
 
 EXECUTORS = {
     "seq-fma": _rounded(_seq_fma),
     "seq-muladd": _rounded(_seq_muladd),
     "mlas-k256-fma": _rounded(_k256_fma),
-    "exact": Arithmetic(Fraction, _exact_dot, Fraction.__add__, Fraction.__mul__, Fraction.__truediv__),
+    "exact": Arithmetic(Fraction, _exact_dot, Fraction.__add__, Fraction.__mul__, Fraction.__truediv__, _no_root),
 }
 
 
@@ -98,8 +119,22 @@ def _execute(step: Step, values: Sequence[list[Any]], arithmetic: Arithmetic) ->
             return values[0]
         case Rectify(number):
             return [max(v, 0) for v in values[number]]
+        case Leaky(number, slope):
+            low = constant(slope)
+            return [v if v >= 0 else arithmetic.multiply(low, v) for v in values[number]]
+        case Magnitude(number):
+            return [abs(v) for v in values[number]]
+        case Choose(left, right, smaller, _):
+            u, v = _operand(left, values, arithmetic), _operand(right, values, arithmetic)
+            return list(map(min if smaller else max, u, v))
         case Copy(elements):
-            return [values[s][i] for s, i in elements]
+            return [values[e[0]][e[1]] if isinstance(e, tuple) else constant(e) for e in elements]
+        case Mean(x, picked, divisors, _):
+            a, one = _read(x, values), constant(1.0)
+            sums = [arithmetic.dot([one] * len(row), [a[p] for p in row], None) for row in picked]
+            return [arithmetic.divide(v, constant(float(d))) for v, d in zip(sums, divisors, strict=True)]
+        case Normalize(x, channels, epsilon):
+            return _normalize(_read(x, values), channels, epsilon, arithmetic)
         case Product(x, rows, bias, _):
             a = _read(x, values)
             known: dict[int, list[Any]] = {}
@@ -114,9 +149,22 @@ def _execute(step: Step, values: Sequence[list[Any]], arithmetic: Arithmetic) ->
             apply = arithmetic.divide if divide else arithmetic.multiply
             return [apply(v, constant(f)) for v, f in zip(_read(x, values), factors, strict=True)]
         case Sum(left, right, minus, _):
-            u = _read(left, values) if isinstance(left, View) else list(map(constant, left))
-            v = _read(right, values) if isinstance(right, View) else list(map(constant, right))
+            u, v = _operand(left, values, arithmetic), _operand(right, values, arithmetic)
             return [arithmetic.add(p, -q if minus else q) for p, q in zip(u, v, strict=True)]
+
+
+def _normalize(x: Sequence[Any], channels: Sequence[Channel], epsilon: float, arithmetic: Arithmetic) -> list[Any]:
+    """x factor + shift, with factor = scale / sqrt(variance + epsilon) and shift = bias - mean factor."""
+    constant, lines = arithmetic.constant, {}
+    for c in dict.fromkeys(channels):
+        spread = arithmetic.root(arithmetic.add(constant(c.variance), constant(epsilon)))
+        factor = arithmetic.divide(constant(c.scale), spread)
+        lines[c] = factor, arithmetic.add(constant(c.bias), -arithmetic.multiply(constant(c.mean), factor))
+    return [arithmetic.add(arithmetic.multiply(v, lines[c][0]), lines[c][1]) for v, c in zip(x, channels, strict=True)]
+
+
+def _operand(operand: View | Sequence[float], values: Sequence[list[Any]], arithmetic: Arithmetic) -> list[Any]:
+    return _read(operand, values) if isinstance(operand, View) else list(map(arithmetic.constant, operand))
 
 
 def _read(view: View, values: Sequence[list[Any]]) -> list[Any]:

@@ -64,6 +64,35 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """Sums of elements of x, each then divided by its divisor; count: elements of a sum, a padding included."""
+
+    x: View
+    rows: Sequence[Sequence[int]]
+    divisors: Sequence[int]
+    count: int
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The constants of one channel of a BatchNormalization."""
+
+    scale: float
+    bias: float
+    mean: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """(x - mean) scale / sqrt(variance + epsilon) + bias, componentwise; channels[i] belongs to element i."""
+
+    x: View
+    channels: Sequence[Channel]
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class Rectify:
     """max(0, x)."""
 
@@ -71,13 +100,38 @@ class Rectify:
 
 
 @dataclass(frozen=True)
+class Leaky:
+    """x where x >= 0, slope x elsewhere."""
+
+    step: int
+    slope: float
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """|x|."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """The larger (smaller) of left and right, componentwise; right may be constant."""
+
+    left: View
+    right: View | Sequence[float]
+    smaller: bool
+    size: int
+
+
+@dataclass(frozen=True)
 class Copy:
-    """Elements of several steps, or of one in another order, as (step, element)."""
+    """Elements of several steps, or of one in another order, as (step, element); numbers are constants."""
 
-    elements: Sequence[tuple[int, int]]
+    elements: Sequence[tuple[int, int] | float]
 
 
-Step = Source | Product | Sum | Scale | Rectify | Copy
+Step = Source | Product | Sum | Scale | Mean | Normalize | Rectify | Leaky | Magnitude | Choose | Copy
 
 
 @dataclass(frozen=True)
