@@ -29,11 +29,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Affine, Input, Relu
 from farkas.ir.linear import Dense
 from farkas.runtime_cuda.crown import ADAPTIVE, TINY, lines
 from farkas.runtime_cuda.prepared import Prepared
-from farkas.runtime_cuda.rounding import U64, engine_gamma
+from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,12 @@ class Passes:
         self.floor = ground.floor
         self.fixed = {r: tuple(self.cast(a)[None, None] for a in three) for r, three in ground.fixed.items()}
         self.x_lower, self.x_upper = self.cast(ground.x_lower), self.cast(ground.x_upper)
-        self.x_size = xp.maximum(abs(ground.x_lower), abs(ground.x_upper))
+        mid = 0.5 * (ground.x_lower + ground.x_upper)
+        radius = up(
+            xp.maximum(ground.x_upper - mid, mid - ground.x_lower)
+        )  # [mid - radius, mid + radius] holds the box
+        self.mid, self.radius = self.cast(mid), self.cast(radius)
+        self.reach = radius + up(engine_gamma(2 * net.sizes[0]) * (abs(mid) + radius))
 
     def cast(self, values: Any) -> Any:
         """Floating-point arrays in this precision; index arrays as they are."""
@@ -183,6 +189,8 @@ class Passes:
         for operand in layer.operands:
             if isinstance(operand.map, Dense):
                 rows = operand.map.matrix[index]
+            elif isinstance(operand.map, Conv2d) and operand.map.images == 1:
+                rows = _kernel_rows(xp, operand.map, index)
             else:
                 if unit is None:
                     unit = xp.zeros((*index.shape, layer.bias.shape[0]))
@@ -273,18 +281,36 @@ class Passes:
         return (rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2]) @ vector).reshape(rows.shape[:2])
 
     def _estimate(self, rows: Any, const: Any) -> Any:
-        positive = self.xp.maximum(rows, 0.0)
-        return const + self._times(positive, self.x_lower) + self._times(rows - positive, self.x_upper)
+        return const + self._times(rows, self.mid) - self._times(abs(rows), self.radius)
 
     def _least(self, rows: Any, const: Any, pins: Pins | None) -> Any:
-        """The minimum over the box, rounded down as in crown.py; a NaN bounds nothing."""
-        value = self._estimate(rows, const)
-        value = value - engine_gamma(2 * self.net.sizes[0]) * self._times(abs(rows), self.x_size)
+        """The minimum over the box, rounded down; a NaN bounds nothing.
+
+        `reach` is the radius and gamma64 times the magnitude, for the rounding of either product over the input.
+        """
+        value = const + self._times(rows, self.mid) - self._times(abs(rows), self.reach)
         if pins is not None:
             # The sum of the pins' constants, and every sum of constants that it enters.
             value = value - engine_gamma(2 * self.net.width) * pins.size
         value = value - 64 * U64 * abs(value) - TINY
         return self.xp.where(value == value, value, -self.xp.inf)
+
+
+def _kernel_rows(xp: Any, shape: Conv2d, index: Any) -> Any:
+    """The listed rows (B, R) of a convolution, (B, R, columns): the kernel written where each window lies."""
+    _, members, channels, places = shape.kernel.shape
+    positions = xp.asarray(shape.windows.positions(shape.image))
+    pixels = shape.image[0] * shape.image[1]
+    channel, window = index.ravel() // len(positions), index.ravel() % len(positions)
+    group, member = channel // members, channel % members
+    values = shape.kernel[group, member]  # (rows, channels, places)
+    under = positions[window][:, None]  # (rows, 1, places)
+    columns = (group[:, None] * channels + xp.arange(channels))[:, :, None] * pixels + under
+    # What lies in the padding goes to a column that is cut off.
+    columns = xp.where(under >= 0, columns, shape.cols).reshape(len(channel), channels * places)
+    rows = xp.zeros((len(channel), shape.cols + 1))
+    xp.put_along_axis(rows, columns, values.reshape(columns.shape), axis=1)
+    return rows[:, :-1].reshape(*index.shape, shape.cols)
 
 
 def _accumulate(coefs: dict[int, Any], node: int, rows: Any) -> None:

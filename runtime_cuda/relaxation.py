@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed
-from farkas.runtime_cuda.crown import CHUNK
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_pins, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
-from farkas.runtime_cuda.root import Effort, Root, derive
+from farkas.runtime_cuda.root import PIECE, Effort, Root, derive, improve
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +63,14 @@ class Relaxation:
         self.layers = tuple(prepared.slots)  # node of every layer ordinal
         self._root: Root | None = None
 
-    def root(self, effort: Effort) -> Root:
-        """Bounds of every neuron over the box; packs the program for all that follows."""
-        found = derive(self.full, self.x_lower, self.x_upper, effort, self.tick)
+    def root(self, effort: Effort, worth: Any = None) -> Root:
+        """Bounds of every neuron over the box; packs the program for all that follows.
+
+        A second call goes on from the first.  worth: (N,), what a better bound of a neuron brings, so that the rows
+        that matter come first where the effort does not suffice for all.
+        """
+        known = self._root or derive(self.full, self.x_lower, self.x_upper, effort.clock, self.tick)
+        found = improve(self.full, known, effort, worth, self.tick) if effort.steps else known
         self.adopt(found)
         return found
 
@@ -89,7 +93,7 @@ class Relaxation:
         lower, upper = xp.array(lower), xp.array(upper)
         empty = (lower > upper).any(axis=1)
         widest = max((index.shape[1] for index in chosen.values()), default=1)
-        step = max(1, CHUNK // (2 * max(1, widest) * self.net.widest))
+        step = max(1, PIECE // (2 * max(1, widest) * self.net.widest))
         for first in range(0, lower.shape[0], step):
             part = slice(first, first + step)
             self._refresh(lower[part], upper[part], {k: index[part] for k, index in chosen.items()})
@@ -108,7 +112,7 @@ class Relaxation:
             if not wanted.any():
                 continue
             relaxed = self.sure.relax(lower[:, kept], upper[:, kept], v)
-            most = max(1, CHUNK // (2 * index.shape[0] * self.net.widest))
+            most = max(1, PIECE // (2 * index.shape[0] * self.net.widest))
             for at in range(0, index.shape[1], most):
                 few = slice(at, at + most)
                 start = self.sure.units(v, xp.where(wanted[:, few], place[:, few] - slot.start, 0))
@@ -127,7 +131,7 @@ class Relaxation:
         """
         xp, kept = self.xp, self.net.kept
         parts = []
-        step = max(1, CHUNK // self.net.widest)
+        step = max(1, PIECE // self.net.widest)
         for first in range(0, lower.shape[0], step):
             part = slice(first, first + step)
             xs, a, gamma = (None if given is None else given[part] for given in (x_rows, slopes, pins))

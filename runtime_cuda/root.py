@@ -5,14 +5,16 @@ with the inactive neurons below packed away.  The stable ones need no row, unlik
 enter the error terms: over boxes with hundreds of inputs the rows cost more than the error terms gain.
 
 A second derivation optimises the slopes of the rows themselves (alpha-CROWN), each row its own, and starts from the
-bounds of the first, in the same order, so that every layer uses the better bounds below it.  What was done is recorded
-so that a certificate can repeat it: rule 0, or slopes by row and neuron.
+bounds of the first, in the same order, so that every layer uses the better bounds below it.  How many steps, and for
+how many rows, follows from what the rows of each layer took in the first.  Where not all can have their steps, those
+that are worth most get them, and the other open neurons get an adaptive row over the better bounds below.  What was
+done is recorded so that a certificate can repeat it: rule 0, or slopes by row and neuron.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -20,10 +22,14 @@ import numpy as np
 
 from farkas.ir.core import Affine, Input, Relu
 from farkas.runtime_cuda.adjoint import Ground, Passes
-from farkas.runtime_cuda.crown import ADAPTIVE, CHUNK, lines
+from farkas.runtime_cuda.crown import ADAPTIVE, lines
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.rounding import up
+
+STEP_COST = 2.0  # of a step in float32, there and back, in adaptive float64 rows
+FEWEST_STEPS = 6  # what a row must get to be worth the trouble
+PIECE = 1 << 20  # coefficients of one pass: 8 MB, little beyond the cache and quick to be had from the system
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,17 @@ class RowsUsed:
 
 @dataclass(frozen=True, eq=False)
 class Root:
-    """Bounds in force (N,), by node the error terms in force, and the derivations (each with a forward pass) used."""
+    """Bounds in force (N,), by node the error terms in force, and the derivations (each with a forward pass) used.
+
+    seconds: by node what one adaptive row of the layer took.
+    """
 
     lower: Any
     upper: Any
     empty: bool
     ground: Ground
     recipes: tuple[tuple[RowsUsed, ...], ...]
+    seconds: Mapping[int, float]
 
 
 class _Derivation:
@@ -187,29 +197,60 @@ class _Derivation:
 
 def _parts(index: Any, net: Prepared) -> list[Any]:
     """Pieces of a list of neurons whose rows fit into one pass."""
-    size = max(1, CHUNK // (2 * net.widest))
+    size = max(1, PIECE // (2 * net.widest))
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
-def derive(net: Prepared, x_lower: Any, x_upper: Any, effort: Effort, tick: Callable[[], None]) -> Root:
-    """Bounds over the box (n0,) by intervals, adaptive rows, and rows with optimised slopes as the effort allows."""
-    xp = net.backend.xp
-    started = effort.clock()
-    top = xp.full(net.width, xp.inf)
+def derive(net: Prepared, x_lower: Any, x_upper: Any, clock: Callable[[], float], tick: Callable[[], None]) -> Root:
+    """Bounds over the box (n0,) by intervals and adaptive rows."""
+    top = net.backend.xp.full(net.width, net.backend.xp.inf)
     first = _Derivation(net, x_lower, x_upper, -top, top, tick)
-    first.run(_Derivation.adaptive_rows)
-    cost = effort.clock() - started
-    recipes = [tuple(first.used)]
-    best = first
-    # A step costs about four adaptive passes: backward and forward in float32, with traffic for slopes by row.
-    steps = int(min(effort.steps, (effort.seconds - cost) / max(4 * cost, 1e-9)))
-    if steps >= 2 and not first.empty:
-        best = _Derivation(net, x_lower, x_upper, first.lower, first.upper, tick)
-        best.run(lambda d, v, k: d.optimised_rows(v, k, d.open_neurons(v), steps) if _has_below(net, v) else None)
-        recipes.append(tuple(best.used))
-    return Root(best.lower, best.upper, best.empty, best.ground(), tuple(recipes))
+    seconds: dict[int, float] = {}
+
+    def tighten(derivation: _Derivation, v: int, k: int) -> None:
+        started, count = clock(), len(derivation.open_neurons(v))
+        derivation.adaptive_rows(v, k)
+        seconds[v] = (clock() - started) / max(1, count)
+
+    first.run(tighten)
+    return Root(first.lower, first.upper, first.empty, first.ground(), (tuple(first.used),), seconds)
 
 
-def _has_below(net: Prepared, v: int) -> bool:
-    """Whether a layer of neurons lies below node v at all; the rows of the first layer have no slopes."""
-    return v != next(iter(net.slots))
+def improve(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callable[[], None]) -> Root:
+    """The same bounds, improved by rows with optimised slopes as far as the effort allows; worth: (N,) or None."""
+    steps, chosen = _plan(net, known, effort, worth)
+    if known.empty or not steps or not chosen.any():
+        return known
+    better = _Derivation(net, known.ground.x_lower, known.ground.x_upper, known.lower, known.upper, tick)
+
+    def tighten(derivation: _Derivation, v: int, k: int) -> None:
+        if k == 0:  # no slopes below
+            return
+        index, wanted = derivation.open_neurons(v), chosen[net.slots[v]]
+        if not wanted[index].all():
+            derivation.adaptive_rows(v, k)
+            index = derivation.open_neurons(v)
+        derivation.optimised_rows(v, k, index[wanted[index]], steps)
+
+    better.run(tighten)
+    recipes = (*known.recipes, tuple(better.used))
+    return Root(better.lower, better.upper, better.empty, better.ground(), recipes, known.seconds)
+
+
+def _plan(net: Prepared, known: Root, effort: Effort, worth: Any) -> tuple[int, Any]:
+    """How many steps, and (N,) which neurons' rows are to have them."""
+    xp = net.backend.xp
+    is_open = (known.lower < 0) & (known.upper > 0)
+    cost = xp.zeros(net.width)
+    for v, slot in net.slots.items():
+        cost[slot] = STEP_COST * known.seconds[v]
+    total = float(cost[is_open].sum())
+    steps = effort.steps if effort.steps * total <= effort.seconds else int(effort.seconds / total)
+    if steps >= min(effort.steps, FEWEST_STEPS):
+        return steps, is_open
+    steps = min(effort.steps, FEWEST_STEPS)
+    worth = xp.where(is_open, -known.lower * known.upper if worth is None else worth, 0.0)
+    order = xp.argsort(-worth, kind="stable")
+    fits = xp.zeros(net.width, dtype=bool)
+    fits[order] = steps * xp.cumsum(xp.where(is_open, cost, 0.0)[order]) <= effort.seconds
+    return steps, fits & is_open & (worth > 0)

@@ -13,9 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Program
+from farkas.ir.windows import Windows
 from farkas.runtime_cuda import relaxation as relaxation_module
 from farkas.runtime_cuda import root as root_module
+from farkas.runtime_cuda.adjoint import _kernel_rows
 from farkas.runtime_cuda.backend import Backend, numpy_backend
 from farkas.runtime_cuda.optimise import slopes_of
 from farkas.runtime_cuda.prepared import prepare
@@ -33,8 +36,8 @@ FULL = Effort(float("inf"), 4, lambda: 0.0)  # and four steps of every row's slo
 
 def worker(program: Program, box: Box, *, binary32: bool = False, backend: Backend | None = None) -> Relaxation:
     net = prepare(program, binary32=binary32, backend=backend or numpy_backend())
-    ends = (np.array([float(v) for v in side]) for side in box)
-    return Relaxation(net, *ends, lambda: None)
+    low, high = (np.array([float(v) for v in side]) for side in box)
+    return Relaxation(net, low, high, lambda: None)
 
 
 def neurons(relaxation: Relaxation, values: Values) -> list[Fraction]:
@@ -345,10 +348,37 @@ def test_passes_in_small_pieces_give_the_same_bounds(monkeypatch: pytest.MonkeyP
         return [root.lower, root.upper, fresh.lower, fresh.upper, found.value, found.below, found.z, found.point]
 
     whole = bounds()
-    monkeypatch.setattr(relaxation_module, "CHUNK", 40)
-    monkeypatch.setattr(root_module, "CHUNK", 40)
+    monkeypatch.setattr(relaxation_module, "PIECE", 40)
+    monkeypatch.setattr(root_module, "PIECE", 40)
     for one, other in zip(whole, bounds(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(1, 2), st.integers(1, 3), st.integers(1, 2), st.integers(0, 1), st.integers(1, 2), seeds)
+def test_rows_of_a_convolution_are_those_of_its_matrix(
+    groups: int, size: int, stride: int, pad: int, dilation: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    windows = Windows((size, 2), (stride, 1), (pad, 0, 0, pad), (1, dilation))
+    shape = Conv2d(rng.normal(size=(groups, 2, 3, 2 * size)), windows, (4, 5))
+    index = rng.integers(0, shape.rows, (2, 6))
+    np.testing.assert_array_equal(_kernel_rows(np, shape, index), shape.dense()[index])
+
+
+def test_rows_worth_most_get_their_steps_where_the_effort_is_short() -> None:
+    """Twenty steps of two rows cost what six of six do: the clock says a second for every layer's rows."""
+    ticks = iter(range(1000))
+    relaxation = worker(wide(3), WIDE_BOX)
+    first = relaxation.root(Effort(0.0, 0, lambda: float(next(ticks))))
+    is_open = (first.lower < 0) & (first.upper > 0)
+    top = np.flatnonzero(is_open[20:30])[:2]
+    worth = np.zeros(30)
+    worth[20 + top] = 1.0
+    second = relaxation.root(Effort(40.0 / is_open[20:30].sum(), 6), worth)
+    groups = [(used.layer, used.slopes is None) for used in second.recipes[1]]
+    assert groups == [(1, True), (2, True), (2, False)]
+    assert set(second.recipes[1][2].neurons) <= set(top)
+    assert np.all(second.lower >= first.lower) and np.all(second.upper <= first.upper)
 
 
 # Against linear programs ----------------------------------------------------------------------------------------------
