@@ -39,10 +39,9 @@ class Batches:
         count = len(boxes)
         numbers = np.zeros((count, 3, self.plan.width))
         state = State(parents.status.copy(), np.zeros(count, np.bool_), numbers, boxes=tuple(boxes))
-        slow = [row for row in parents.points if parents.status[row] == OPEN]
-        fast = [row for row in range(count) if parents.status[row] == OPEN and row not in parents.points]
-        for at in range(0, len(fast), self.piece):
-            slow += self._derive(parents, state, np.array(fast[at : at + self.piece]), run)
+        rows, slow = np.flatnonzero(parents.status == OPEN), list[int]()
+        for at in range(0, len(rows), self.piece):
+            slow += self._derive(parents, state, rows[at : at + self.piece], run)
         for row in slow:
             self.redone += 1
             store(self.plan, state, row, again(point(self.plan, parents, row), row))

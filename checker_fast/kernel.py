@@ -44,6 +44,9 @@ CHUNK = 1 << 16
 ROWS = 192
 """Rows per array at least: with fewer, reading the weights of a wide layer costs more than multiplying them."""
 
+HELD = 1 << 19
+"""Neurons of a wave by crown-fp-2: a walk holds the states of some dozens of waves, 24 bytes a neuron."""
+
 
 class Accelerated:
     """The accelerated kernel.  bits: of the mantissa that it uses; below 53 it only splits and falls back more."""
@@ -120,12 +123,12 @@ class AcceleratedProver:
 
 
 class AcceleratedPlanProver:
-    """`PlanProver` of the accelerated kernel.  redone: as above; wave: at most as many as fit in memory together."""
+    """`PlanProver` of the accelerated kernel.  redone: as above."""
 
     def __init__(self, batches: Batches, wave: int) -> None:
         self.plan = batches.plan
         self.batches = batches
-        self._wave = max(1, min(wave, batches.piece))
+        self._wave = max(1, min(wave, HELD // batches.plan.width))
 
     @property
     def wave(self) -> int:

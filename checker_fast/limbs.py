@@ -29,7 +29,7 @@ Flags = NDArray[np.bool_]
 Term = tuple[int, Floats]
 """(exponent, integers): integers 2^exponent."""
 
-WORD = 2.0**60
+WORD = 2.0**62
 """Limit for what is held in int64."""
 
 
@@ -103,7 +103,10 @@ def floor_scale(x: Floats, shift: int) -> Floats:
 
 
 def floor_sum_words(terms: Iterable[Term], shift: int) -> Ints:
-    """`floor_sum` for results up to 2^60; exponents start at or below the shift."""
+    """`floor_sum` for results below 2^62; exponents start at or below the shift.
+
+    What is added above the shift may wrap around modulo 2^64: only the total matters.
+    """
     ordered = sorted(terms, key=lambda term: term[0])
     exponent = ordered[0][0]
     total = ordered[0][1].astype(np.int64)

@@ -81,7 +81,7 @@ def _through_output(sweep: Sweep, rows: Floats, which: Ints) -> None:
     output = frame.plan.network.output
     layer, limit = frame.layer(output), frame.plan.budget.value
     absolute, negative = np.abs(rows), np.minimum(rows, 0.0)
-    heavy = absolute @ np.abs(layer.bias) + absolute.sum(axis=1) >= 2.0 ** (60 - 2 - K + P)
+    heavy = absolute @ np.abs(layer.bias) + absolute.sum(axis=1) >= WORD * 2.0 ** (P - K - 2)
     for operand in layer.operands:
         heavy |= (times(absolute, apply(np.abs, operand.weights)).max(axis=1) + absolute.sum(axis=1)) >= limit
     sweep.bad |= heavy[which]

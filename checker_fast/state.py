@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ class State:
     """n tree nodes.
 
     status: (n,).  root: whether nothing is known yet.  numbers: (n, 3, width): bounds in force at 2^-P and errors at
-    2^-K of the nodes that `Plan.places` lists; -inf and inf at a root.  points: the tree nodes whose numbers the arrays
-    cannot hold, or that the arrays' kernel could not derive.  boxes: empty at roots.
+    2^-K of the nodes that `Plan.places` lists; -inf and inf at a root.  points: the tree nodes that have numbers which
+    the arrays cannot hold; infinities stand for those.  boxes: empty at roots.
     """
 
     status: NDArray[np.int8]
@@ -80,7 +81,10 @@ def point(plan: Plan, state: State, row: int) -> Point:
 
 
 def store(plan: Plan, state: State, row: int, found: Point) -> None:
-    """Puts what the reference kernel derived at a row; its numbers too if they fit, so that its children need not."""
+    """Puts what the reference kernel derived at a row, as it is and in arrays, infinities for numbers that do not fit.
+
+    A child gets a number that its own are intersected with: an infinity there makes no difference, or is met again.
+    """
     state.status[row] = found.status
     state.root[row] = False
     if found.status != OPEN:
@@ -88,14 +92,16 @@ def store(plan: Plan, state: State, row: int, found: Point) -> None:
     numbers = np.zeros((3, plan.width))
     limit = int(plan.budget.value)
     for v, place in enumerate(plan.places):
-        if place is None:
-            continue
-        parts = (found.lower[v], found.upper[v], found.errors[v] or [0] * len(found.lower[v]))
-        if any(abs(x) >= limit for part in parts for x in part):
-            state.points[row] = found
-            return
-        numbers[:, place] = parts
+        if place is not None:
+            parts = (found.lower[v], found.upper[v], found.errors[v] or [0] * len(found.lower[v]))
+            numbers[:, place] = [[_held(x, limit) for x in part] for part in parts]
     state.numbers[row] = numbers
+    if np.isinf(numbers).any():
+        state.points[row] = found
+
+
+def _held(x: int, limit: int) -> float:
+    return float(x) if -limit < x < limit else inf if x > 0 else -inf
 
 
 def frame_of(plan: Plan, state: State, rows: Ints, box_low: Floats, box_high: Floats) -> Frame:

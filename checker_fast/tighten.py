@@ -52,6 +52,7 @@ class Children:
         self.frame.low.append(low)
         self.frame.high.append(high)
         self.frame.errors.append(errors)
+        self.bad |= errors.max(axis=1, initial=0.0) >= self.frame.plan.budget.value
         self.settle(v)
 
     def settle(self, v: int) -> None:
