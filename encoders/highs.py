@@ -18,13 +18,16 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from farkas.encoders.linear_model import LinearModel
 from farkas.ir.linear import Indices, Vector
 
+Flags = npt.NDArray[np.bool_]
+
 
 class Status(Enum):
-    """How a solve ended; TARGET: the dual bound passed the cutoff, or an incumbent reached the target."""
+    """How a solve ended; TARGET: an incumbent reached the target, or none can be as good as the cutoff."""
 
     OPTIMAL = "optimal"
     INFEASIBLE = "infeasible"
@@ -37,7 +40,7 @@ class Status(Enum):
 class Solution:
     """One LP solve.  duals (m,): of the rows, lower bound active > 0; for an infeasible model a ray of them.
 
-    point (n,) or None; objective: of the point, or of the duals where the cutoff ended it.
+    point (n,) or None; objective: of the point, inf for an infeasible model, nan without an answer.
     """
 
     status: Status
@@ -91,12 +94,41 @@ class RelaxedSolver:
         for i, j, value in zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True):
             self._highs.changeCoeff(i, j, value)
 
+    def basis(self) -> object:
+        """Where the solver stands, for `resume`."""
+        return self._highs.getBasis()
+
+    def resume(self, basis: object) -> None:
+        """Start the next solve from where an earlier one ended."""
+        self._highs.setBasis(basis)
+
     def forget_basis(self) -> None:
         """Make the next solve a cold one."""
         self._highs.clearSolver()
 
+    def set_basis(self, columns: Flags, rows: Flags, columns_at_upper: Flags, rows_at_upper: Flags) -> None:
+        """Start the next solve from these basic columns (n,) and rows (m,), the others at the named bounds."""
+        core = self._core
+        kinds = (core.HighsBasisStatus.kLower, core.HighsBasisStatus.kUpper, core.HighsBasisStatus.kBasic)
+        basis = core.HighsBasis()
+        basis.col_status = [kinds[i] for i in np.where(columns, 2, columns_at_upper * 1).tolist()]
+        basis.row_status = [kinds[i] for i in np.where(rows, 2, rows_at_upper * 1).tolist()]
+        basis.valid = True
+        self._highs.setBasis(basis)
+
     def solve(self, time_s: float | None = None, cutoff: float | None = None) -> Solution:
-        """Minimise.  cutoff: end as soon as dual feasible values prove that the optimum is above it."""
+        """Minimise; a solve that ends in numerical trouble is repeated once from scratch.
+
+        cutoff: end (TARGET) as soon as dual values show the optimum to be above it; an infeasible model passes it long
+        before it is shown to be infeasible.
+        """
+        solution = self._solve(time_s, cutoff)
+        if solution.status is Status.FAILED:
+            self.forget_basis()
+            solution = self._solve(time_s, cutoff)
+        return solution
+
+    def _solve(self, time_s: float | None, cutoff: float | None) -> Solution:
         highs, core = self._highs, self._core
         limit = core.kHighsInf if time_s is None else highs.getRunTime() + max(time_s, 0.0)
         highs.setOptionValue("time_limit", limit)

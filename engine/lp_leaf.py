@@ -20,13 +20,26 @@ what bound propagation can reach); Wang et al., Beta-CROWN, NeurIPS 2021.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from farkas.encoders.highs import RelaxedSolver, Solution, Status
-from farkas.encoders.relu_network import Encoding, Question, Restated, ask, encode, restated
+from farkas.encoders.relu_network import (
+    SAME,
+    UPPER,
+    ZERO,
+    Atoms,
+    Basis,
+    Encoding,
+    Question,
+    Restated,
+    ask,
+    dual_basis,
+    encode,
+    restated,
+)
 from farkas.engine.budget import Budget
 from farkas.engine.lp_duals import LARGEST_WEIGHT, Descent, descend, integers
 from farkas.engine.problem import Matrix, Vector
@@ -36,7 +49,9 @@ from farkas.runtime_cuda.relaxation import Optimised, Relaxation
 from farkas.runtime_cuda.root import Root
 
 REPAIR_STEPS = 8  # of ascent, where rounding the duals lost the margin
-SESSIONS = 8  # disjuncts whose last basis is kept
+REPAIRABLE = 0.01  # beside the size of the root's bounds: what ascent may be expected to repair
+CUTOFF = 0.01  # beside the same: an LP ends above it, for an empty subproblem's would climb for ever
+START_STEPS = 20  # of ascent, for the first basis
 NUDGES = (0.0, 2.0**-20, 2.0**-14, 2.0**-10, 2.0**-6)  # of a point towards the middle of its box
 
 
@@ -61,7 +76,8 @@ class LeafResult:
     (> 0: impossible; inf: the relaxation is empty; nan: no answer), without proof; proved: the outward bound, minus the
     thresholds, of the row that was tried (-inf: none); point: the LP's input (n0,) or None; branch: the unstable neuron
     whose relaxation the optimum exploits most, -1 when none is left; is_active: its phase at the point; is_tight: the
-    optimum exploits no relaxation, so that the point violates (bound <= 0) up to rounding.
+    optimum exploits no relaxation, so that the point violates (bound <= 0) up to rounding; basis: where the solver
+    stood, to start the LP of a child.
     """
 
     closing: Closing | None
@@ -71,6 +87,7 @@ class LeafResult:
     branch: int
     is_active: bool
     is_tight: bool
+    basis: object = None
 
 
 class LeafProver:
@@ -88,7 +105,7 @@ class LeafProver:
         self.root_lower, self.root_upper = numpy(root.lower), numpy(root.upper)
         self.errors = {v: numpy(error) for v, error in root.ground.error.items()}
         self._encoding: Encoding | None = None
-        self._sessions: list[_Session] = []
+        self._sessions: dict[int, _Session] = {}  # by the number of atoms
 
     @property
     def encoding(self) -> Encoding:
@@ -99,32 +116,41 @@ class LeafProver:
             )
         return self._encoding
 
-    def close_by_lp(self, lower: Vector, upper: Vector, disjunct: Disjunct, budget: Budget) -> LeafResult:
+    def close_by_lp(
+        self, lower: Vector, upper: Vector, disjunct: Disjunct, budget: Budget, start: object = None
+    ) -> LeafResult:
         """Solve the LP of one subproblem (bounds in force lower, upper (N,)) and turn its duals into a closing.
 
-        Without an answer of the solver (time, numerical trouble) nothing closes.
+        start: the basis of the parent's result for the same disjunct; None: one is made by a backward pass.  Without
+        an answer of the solver (time, numerical trouble) nothing closes.
         """
         if (lower > upper).any():
             return LeafResult(
                 None, np.inf, -np.inf, None, -1, False, False
             )  # the bounds alone show that nothing is left
         session = self._session(disjunct)
-        solution = session.solve(lower, upper, budget)
+        if start is None:
+            self._start(session, lower, upper, disjunct)
+        else:
+            session.resume(start)
+        solution = session.solve(lower, upper, budget, CUTOFF * session.size)
+        if solution.status is Status.TARGET and solution.duals is not None:
+            closing, proved, _ = self._refutation(lower, upper, disjunct, session, solution.duals)
+            if closing is not None:
+                return LeafResult(closing, proved, proved, None, -1, False, False, session.basis)
+            solution = session.solve(lower, upper, budget, None)
         if solution.duals is None:
-            return LeafResult(None, solution.objective, -np.inf, None, _widest(lower, upper), False, False)
+            branch = _widest(lower, upper)
+            return LeafResult(None, solution.objective, -np.inf, None, branch, False, False, session.basis)
         if solution.status is Status.INFEASIBLE:
             closing, proved = self._emptiness(lower, upper, solution.duals)
-            return LeafResult(closing, np.inf, proved, None, _widest(lower, upper), False, False)
+            return LeafResult(closing, np.inf, proved, None, _widest(lower, upper), False, False, session.basis)
         assert solution.point is not None, "an optimal LP has a point"
-        weights = integers(session.weights(solution.duals))
-        descent = self._descent(lower, upper, disjunct, weights, solution.duals, session.scale(solution.duals, weights))
-        closing, proved = None, -np.inf
-        if solution.objective > 0:
-            closing, proved = self._refutation(lower, upper, disjunct, weights, descent)
+        closing, proved, descent = self._refutation(lower, upper, disjunct, session, solution.duals)
         branch, is_tight = self._branch(lower, upper, solution.point, descent)
         is_active = branch >= 0 and float(solution.point[self.encoding.value[branch]]) > 0
         x = solution.point[self._inputs]
-        return LeafResult(closing, solution.objective, proved, x, branch, is_active, is_tight)
+        return LeafResult(closing, solution.objective, proved, x, branch, is_active, is_tight, session.basis)
 
     def candidates(self, point: Vector) -> Matrix:
         """(K, n0): the point and its moves towards the middle of the box, in the box and (for binary32) on its grid."""
@@ -143,31 +169,65 @@ class LeafProver:
         return self.encoding.columns[0]
 
     def _session(self, disjunct: Disjunct) -> _Session:
-        for place, session in enumerate(self._sessions):
-            if session.disjunct is disjunct:
-                self._sessions.append(self._sessions.pop(place))
-                return session
-        session = _Session(self.encoding, self.program.output, disjunct, self.root_lower, self.root_upper)
-        self._sessions = [*self._sessions[1 - SESSIONS :], session]
+        """The LP of disjuncts with as many atoms, holding this one."""
+        atoms = Atoms.of(disjunct.y_rows, disjunct.x_rows, disjunct.thresholds, len(self.x_lower))
+        count = len(disjunct.thresholds)
+        session = self._sessions.get(count)
+        if session is None:
+            session = _Session(self.encoding, self.program.output, atoms, self.root_lower, self.root_upper)
+            self._sessions[count] = session
+        session.hold(atoms)
         return session
 
+    def _start(self, session: _Session, lower: Vector, upper: Vector, disjunct: Disjunct) -> None:
+        """Give an LP the basis of the best backward pass of its atoms; from nothing it takes up to 50 times as long."""
+        count = len(disjunct.thresholds)
+        if count == 0:
+            return
+        asarray = self.relaxation.full.backend.asarray
+        numpy = self.relaxation.full.backend.to_numpy
+        l, u = (asarray(np.broadcast_to(bound, (count, len(bound)))) for bound in (lower, upper))
+        x_rows = None if disjunct.x_rows is None else asarray(disjunct.x_rows)
+        y_rows = asarray(disjunct.y_rows)
+        better = self.relaxation.optimise(l, u, y_rows, x_rows, None, None, START_STEPS)
+        slopes = asarray((numpy(better.free_slopes) > 0.5) * 1.0)
+        found = self.relaxation.optimise(l, u, y_rows, x_rows, slopes, None, 0)
+        atom = int((numpy(found.value) - disjunct.thresholds).argmax())
+        neuron = self.encoding.neuron
+        below, chosen = numpy(found.below)[atom, neuron], numpy(slopes)[atom, neuron]
+        faces = np.where(below < 0, UPPER, np.where(chosen > 0.5, SAME, ZERO))
+        faces = np.where(lower[neuron] >= 0, SAME, np.where(upper[neuron] <= 0, ZERO, faces))
+        session.size = abs(float(numpy(found.value)[atom] - disjunct.thresholds[atom])) / float(
+            session.atoms.scale[atom]
+        )
+        session.begin(dual_basis(session.question, self.encoding, faces, numpy(found.point)[atom] > self.x_lower, atom))
+
     def _refutation(
-        self, lower: Vector, upper: Vector, disjunct: Disjunct, whole: Vector, descent: Descent
-    ) -> tuple[Closing | None, float]:
-        """The closing of the weighted atoms, if their outward bound clears the thresholds; and by how much it does."""
+        self, lower: Vector, upper: Vector, disjunct: Disjunct, session: _Session, duals: Vector
+    ) -> tuple[Closing | None, float, Descent]:
+        """The closing of the atoms as the duals weigh them, if its outward bound clears the thresholds; by how much it
+        does; and the row with its slopes and pins."""
+        weights = session.weights(duals)
+        whole = integers(weights)
+        scale = float(whole.sum() / weights.sum()) if whole.any() else 1.0
+        descent = self._descent(lower, upper, disjunct, whole, duals, scale)
         used = np.flatnonzero(whole)
-        weights = whole[used]
+        if not len(used):
+            return None, -np.inf, descent
         # Thresholds are floats rounded up; their weighted sum is raised over its own rounding.
-        limit = float(weights @ disjunct.thresholds[used] + (weights @ abs(disjunct.thresholds[used])) * 2.0**-50)
-        needed = self.margin * float(weights.sum())
+        part, thresholds = whole[used], disjunct.thresholds[used]
+        limit = float(part @ thresholds + (part @ abs(thresholds)) * 2.0**-50)
+        needed = self.margin * float(part.sum())
         proved = -np.inf
         for steps in (0, REPAIR_STEPS):
             found = self._evaluate(lower, upper, descent, steps)
             proved = float(found.value[0]) - limit
             if proved > needed or (proved >= needed and disjunct.strict[used].any()):
-                atoms = tuple((int(i), int(w)) for i, w in zip(used, weights, strict=True))
-                return Closing(0, atoms, self._multipliers(found)), proved
-        return None, proved
+                atoms = tuple((int(i), int(w)) for i, w in zip(used, part, strict=True))
+                return Closing(0, atoms, self._multipliers(found)), proved, descent
+            if proved < -needed - REPAIRABLE * session.size * float(part.sum()):
+                break
+        return None, proved, descent
 
     def _emptiness(self, lower: Vector, upper: Vector, ray: Vector) -> tuple[Closing | None, float]:
         """The closing without atoms; HiGHS does not promise the sign of its ray, so both are tried."""
@@ -225,28 +285,52 @@ class LeafProver:
 
 
 class _Session:
-    """The LP of one disjunct, kept in the state of the last subproblem."""
+    """The LP of disjuncts with a given number of atoms, kept in the state of the last one and of its subproblem."""
 
-    def __init__(self, encoding: Encoding, output: int, disjunct: Disjunct, lower: Vector, upper: Vector) -> None:
-        self.disjunct = disjunct
+    def __init__(self, encoding: Encoding, output: int, atoms: Atoms, lower: Vector, upper: Vector) -> None:
         self.encoding = encoding
-        self.question: Question = ask(encoding, output, disjunct.y_rows, disjunct.x_rows, disjunct.thresholds)
+        self.question: Question = ask(encoding, output, atoms)
         self.solver = RelaxedSolver(self.question.model)
+        self.outputs = encoding.columns[output]
+        self.atoms = atoms
         self.known = encoding.value[encoding.value >= 0]
         self.state: Restated = restated(encoding, lower, upper)
+        self.basis: object = None
+        self.size = 1.0  # of the bounds that are to be expected
 
-    def solve(self, lower: Vector, upper: Vector, budget: Budget) -> Solution:
+    def resume(self, basis: object) -> None:
+        """Go on from a basis, unless the solver stands there anyway."""
+        if basis is not self.basis:
+            self.solver.resume(basis)
+
+    def begin(self, basis: Basis) -> None:
+        self.solver.set_basis(basis.columns, basis.rows, basis.columns_at_upper, basis.rows_at_upper)
+
+    def hold(self, atoms: Atoms) -> None:
+        """Put other atoms into the rows."""
+        if not len(self.question.atoms):
+            return
+        rows = self.question.atoms
+        for old, new, columns in (
+            (self.atoms.y_rows, atoms.y_rows, self.outputs),
+            (self.atoms.x_rows, atoms.x_rows, self.encoding.columns[0]),
+        ):
+            i, j = np.nonzero(old != new)
+            self.solver.set_coefficients(rows[i], columns[j], new[i, j])
+        changed = np.flatnonzero(self.atoms.thresholds != atoms.thresholds)
+        self.solver.set_rows(rows[changed], np.full(len(changed), -np.inf), atoms.thresholds[changed])
+        self.atoms = atoms
+
+    def solve(self, lower: Vector, upper: Vector, budget: Budget, cutoff: float | None) -> Solution:
         self._move(restated(self.encoding, lower, upper))
         left = budget.left_s
-        return self.solver.solve(None if np.isinf(left) else left)
+        solution = self.solver.solve(None if np.isinf(left) else left, cutoff)
+        self.basis = self.solver.basis()
+        return solution
 
     def weights(self, duals: Vector) -> Vector:
         """(M,) of the atoms as they were given, nonnegative."""
-        return np.asarray(np.maximum(-duals[self.question.atoms], 0.0) / self.question.scale)
-
-    def scale(self, duals: Vector, weights: Vector) -> float:
-        """By how much integer weights are larger than those that the duals stand for."""
-        return float(weights.sum() / self.weights(duals).sum()) if len(weights) else 1.0
+        return np.asarray(np.maximum(-duals[self.question.atoms], 0.0) / self.atoms.scale)
 
     def _move(self, new: Restated) -> None:
         """Send the solver what differs from the last subproblem."""
@@ -259,10 +343,12 @@ class _Session:
         solver.set_rows(encoding.above[changed], new.above_lower[changed], new.above_upper[changed])
         changed = np.flatnonzero(new.under_upper != old.under_upper)
         solver.set_rows(encoding.under[changed], np.full(len(changed), -np.inf), new.under_upper[changed])
-        changed = np.flatnonzero(new.under_slope != old.under_slope)
+        # A free row keeps its coefficient: a changed one would cost the solver its factorisation.
+        slope = np.where(np.isnan(new.under_slope), old.under_slope, new.under_slope)
+        changed = np.flatnonzero(slope != old.under_slope)
         columns = encoding.value[encoding.neuron[changed]]
-        solver.set_coefficients(encoding.under[changed], columns, new.under_slope[changed])
-        self.state = new
+        solver.set_coefficients(encoding.under[changed], columns, slope[changed])
+        self.state = replace(new, under_slope=slope)
 
 
 def _widest(lower: Vector, upper: Vector) -> int:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from farkas.encoders.highs import MilpLimits, Status, solve_milp
-from farkas.encoders.relu_network import EncodingOptions, ask, encode
+from farkas.encoders.relu_network import Atoms, EncodingOptions, ask, encode
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct, LeafProver, LeafResult
 from farkas.engine.problem import Matrix, Vector
@@ -57,7 +57,8 @@ def hunt(prover: LeafProver, lower: Vector, upper: Vector, disjunct: Disjunct, b
     encoding = encode(
         prover.program, prover.x_lower, prover.x_upper, lower, upper, prover.errors, EncodingOptions(integral=True)
     )
-    question = ask(encoding, prover.program.output, disjunct.y_rows, disjunct.x_rows, disjunct.thresholds)
+    atoms = Atoms.of(disjunct.y_rows, disjunct.x_rows, disjunct.thresholds, len(prover.x_lower))
+    question = ask(encoding, prover.program.output, atoms)
     model = question.model
     if question.excess >= 0:
         ceiling = model.upper.copy()
@@ -107,13 +108,14 @@ class GuidedStep:
 
 @dataclass(frozen=True, eq=False)
 class _Open:
-    """A node to be proved for one disjunct; result: of its LP, when it is known already."""
+    """A node to be proved for one disjunct; result: of its LP, when it is known already; start: its parent's basis."""
 
     node: int
     lower: Vector
     upper: Vector
     goal: int
     result: LeafResult | None = None
+    start: object = None
 
 
 def guided_tree(
@@ -149,7 +151,7 @@ def guided_tree(
     stack = _forked(tree, node, lower, upper, len(disjuncts), results)
     while stack and not budget.is_spent:
         item = stack.pop()
-        result = item.result or prover.close_by_lp(item.lower, item.upper, disjuncts[item.goal], budget)
+        result = item.result or prover.close_by_lp(item.lower, item.upper, disjuncts[item.goal], budget, item.start)
         nodes += item.result is None
         is_stuck = False
         if result.closing is not None:
@@ -196,5 +198,8 @@ def _children(tree: ProofTree, item: _Open, result: LeafResult) -> list[_Open]:
     first = tree.split_neuron(item.node, g)
     low, high = item.lower.copy(), item.upper.copy()
     high[g], low[g] = 0.0, 0.0
-    children = [_Open(first, item.lower, high, item.goal), _Open(first + 1, low, item.upper, item.goal)]
+    children = [
+        _Open(first, item.lower, high, item.goal, start=result.basis),
+        _Open(first + 1, low, item.upper, item.goal, start=result.basis),
+    ]
     return children if result.is_active else children[::-1]
