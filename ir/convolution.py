@@ -138,10 +138,7 @@ class Conv2d:
     @cached_property
     def _matrix(self) -> Any:
         """The stored matrix, (rows, cols), where the kernel lives."""
-        unit = np.zeros_like(self.kernel, shape=(self.cols, self.cols))
-        unit.reshape(-1)[:: self.cols + 1] = 1.0
-        columns = self._multiply(unit.reshape(-1, self.channels, *self.image))
-        return np.ascontiguousarray(columns.reshape(self.cols, self.rows).T)
+        return self._rows_of(np.flatnonzero(np.zeros_like(self.kernel, shape=(self.rows,)) == 0))
 
     @property
     def _kernel(self) -> Any:
@@ -224,9 +221,10 @@ class Conv2d:
     # Single rows and columns ------------------------------------------------------------------------------------------
 
     def unit_rows(self, index: Any) -> Any:
+        return self._matrix[index] if self._is_stored else self._rows_of(index)
+
+    def _rows_of(self, index: Any) -> Any:
         """Row (m, window) holds kernel m at the places of the window, and nothing elsewhere."""
-        if self._is_stored:
-            return self._matrix[index]
         w, flat = self.windows, index.reshape(-1)
         groups, m, c, _ = self.kernel.shape
         image, group, row, v, h = _unravel(flat, groups, m, *self.counts)

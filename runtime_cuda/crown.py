@@ -26,16 +26,13 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from farkas.ir.core import Affine, Input, Relu
-from farkas.ir.linear import Dense
 from farkas.runtime_cuda.prepared import Layer, Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
 ADAPTIVE, ZERO, PARALLEL = 0, 1, 2
 SLOPE_SCALE = 256.0
 TINY = 2.0**-1000  # covers underflow of float64 in a pass
-CHUNK = (
-    4_000_000  # coefficients of one substitution pass: 32 MB, so that memory and the time between ticks stay bounded
-)
+CHUNK = 1 << 20  # coefficients of one array of a pass: 8 MiB, so that they stay cached and ticks come often
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +168,10 @@ class Propagator:
                     if v in net.slots:
                         slot = net.slots[v]
                         old_l, old_u = new_lower[:, slot], new_upper[:, slot]
-                        open_before = (old_l < 0) & (old_u > 0)
                         l, u = self._settle(boxes, xp.maximum(l, old_l), xp.minimum(u, old_u))
                         if self.rules:
-                            l, u = self._tighten(boxes, v, l, u, open_before, found if influence else None)
+                            wanted = (old_l < 0) & (old_u > 0) if net.is_dense else (l < 0) & (u > 0)
+                            l, u = self._tighten(boxes, v, l, u, wanted, found if influence else None)
                         new_lower[:, slot], new_upper[:, slot] = l, u
                     self._set(boxes, v, l, u)
                 case _:
@@ -212,9 +209,11 @@ class Propagator:
         return mid - rad, mid + rad
 
     def _tighten(self, boxes: Boxes, v: int, l: Any, u: Any, wanted: Any, found: Any) -> tuple[Any, Any]:
-        """Backward bounds of the neurons of node v that were unstable in the parent, intersected with l, u: (B, n).
+        """Backward bounds of the wanted neurons of node v, intersected with l, u: (B, n).
 
-        All neurons at the root: the magnitudes of stable ones enter the error terms, where intervals are far too wide.
+        In dense networks the wanted ones are those unstable in the parent, at the root all: the magnitudes of stable
+        ones enter the error terms, where intervals are far too wide.  Elsewhere, where rows cost most and layers are
+        wide, they are those that intervals and parent leave unstable.
         """
         xp = self.xp
         most = int(wanted.sum(axis=1).max())
@@ -238,7 +237,7 @@ class Propagator:
     def _unit_bounds(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any, Any, Any]:
         """Backward bounds of the listed neurons (B, R), in chunks, and their rows over the input (B, R, n0)."""
         batch, most = index.shape
-        size = max(1, CHUNK // (2 * batch * len(self.rules) * self.net.widest))
+        size = max(1, CHUNK // (2 * batch * len(self.rules) * max(self.net.sizes[:v])))
         parts = []
         for start in range(0, most, size):
             part = index[:, start : start + size]
@@ -251,22 +250,28 @@ class Propagator:
         return low, high, low_rows, high_rows
 
     def _unit_rows(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any]:
-        """Lower bounds of +z_i and -z_i for the listed neurons: value (B, rules, 2R), inputs (B, rules, 2R, n0)."""
-        xp, layer = self.xp, self.net.layers[v]
-        const = xp.concatenate([layer.bias[index], -layer.bias[index]], axis=1)
-        error = xp.take_along_axis(boxes.error[v], index, axis=1)
-        const = const - xp.concatenate([error, error], axis=1) - self._floor(boxes, layer)[:, 0]
+        """Lower bounds of +z_i and -z_i for the listed neurons: value (B, rules, 2R), inputs (B, rules, 2R, n0).
+
+        Both have the same coefficients, up to the sign, down to the first Relu, and share one pass as far as that.
+        """
+        xp, net, layer = self.xp, self.net, self.net.layers[v]
+        value = layer.bias[index]
+        loss = xp.take_along_axis(boxes.error[v], index, axis=1) + self._floor(boxes, layer)[:, 0]
         coefs: dict[int, Any] = {}
         for operand in layer.operands:
-            if isinstance(operand.map, Dense):
-                rows = operand.map.matrix[index]
-            else:
-                unit = xp.zeros((*index.shape, layer.bias.shape[0]))
-                xp.put_along_axis(unit, index[:, :, None], 1.0, axis=2)
-                rows = operand.map.rmv(unit)
-            rows = xp.concatenate([rows, -rows], axis=1)[:, None]
-            _accumulate(coefs, operand.source, rows)
-        done = self._backward(boxes, v, coefs, const[:, None], keep=False)
+            _accumulate(coefs, operand.source, operand.map.unit_rows(index)[:, None])
+        top = max(coefs)
+        while isinstance(node := net.nodes[top], Affine):
+            coef, layer = coefs.pop(top), net.layers[top]
+            value = value + (coef @ layer.bias)[:, 0]
+            loss = loss + (_dot(abs(coef), boxes.error[top]) + self._floor(boxes, layer))[:, 0]
+            for operand in layer.operands:
+                _accumulate(coefs, operand.source, operand.map.rmv(coef))
+            top = max(coefs)
+        assert isinstance(node, Input | Relu), "an Affine node ends the walk"
+        both = {u: xp.concatenate([coef, -coef], axis=2) for u, coef in coefs.items()}
+        const = xp.concatenate([value - loss, -value - loss], axis=1)
+        done = self._backward(boxes, v, both, const[:, None], keep=False)
         return done.value, done.inputs
 
     def bound(self, boxes: Boxes, rows: Any, x_rows: Any, rules: tuple[int, ...]) -> Rows:
@@ -332,13 +337,13 @@ class Propagator:
         return layer.resolution * layer.u_sum(boxes.magnitude)[:, :, None]
 
     def _concretise(self, boxes: Boxes, rows: Any, const: Any, neurons: dict[int, Any]) -> Rows:
-        xp = self.xp
-        positive = xp.maximum(rows, 0.0)
-        value = const + _dot(positive, boxes.x_lower) + _dot(rows - positive, boxes.x_upper)
-        size = _dot(abs(rows), boxes.magnitude[0])
-        gamma = engine_gamma(2 * self.net.sizes[0])
-        value = value - gamma * size - 64 * U64 * abs(value) - TINY
-        return Rows(value, rows, const, neurons)
+        """The minimum of the rows over the box, as midpoint and radius: two products, not four."""
+        mid = 0.5 * (boxes.x_lower + boxes.x_upper)
+        radius = up(self.xp.maximum(boxes.x_upper - mid, mid - boxes.x_lower))
+        # The radius, and what the rounding of either product may come to.
+        reach = up(radius + engine_gamma(2 * self.net.sizes[0]) * up(abs(mid) + radius))
+        value = const + _dot(rows, mid) - _dot(abs(rows), reach)
+        return Rows(value - 64 * U64 * abs(value) - TINY, rows, const, neurons)
 
 
 def _accumulate(coefs: dict[int, Any], node: int, rows: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
 from farkas.ir.error_terms import relative_error, rounding_error, within_range
-from farkas.ir.linear import Dense, LinearMap
+from farkas.ir.linear import Dense, Diagonal, LinearMap, Selection
 from farkas.runtime_cuda.backend import Backend
 from farkas.runtime_cuda.rounding import engine_gamma, up
 
@@ -92,6 +92,15 @@ class Prepared:
     def width(self) -> int:
         """Columns of the flat storage of pre-activation bounds."""
         return sum(self.sizes[v] for v in self.slots)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every product is with a stored matrix: backward rows are then derived for all neurons at a root."""
+        return all(
+            isinstance(operand.map, Dense | Diagonal | Selection)
+            for layer in self.layers.values()
+            for operand in layer.operands
+        )
 
     def pack(self, alive: Any) -> Prepared:
         """The program without the neurons outside `alive` (bool, full storage width); only from an unpacked one."""
