@@ -23,6 +23,7 @@ from farkas.checker_fast.matrices import apply, times
 from farkas.checker_fast.sweep import Sweep
 from tests.checker_fast.networks import Family, families, huge_families, network, root, steep_families
 from tests.checker_fast.test_kernel import compare
+from tests.checker_fast.test_plans import compare_plans
 
 
 class Audit:
@@ -118,6 +119,15 @@ def test_no_number_outgrows_the_mantissa(seed: int, family: Family, rounded: boo
     box = root(random, family, tested.sizes[0])
     with audited(bits):
         compare(random, tested, box, Accelerated(bits=bits), rounded, (0, 1), 1 << random.choice((4, 20, 36)))
+
+
+@given(st.integers(0, 2**32 - 1), every_family, st.booleans(), st.sampled_from([36, 40, 44, 48, 53]))
+def test_no_number_of_a_plan_outgrows_the_mantissa(seed: int, family: Family, rounded: bool, bits: int) -> None:
+    random = Random(seed)
+    tested = network(random, family)
+    boxes = [root(random, family, tested.sizes[0])]
+    with audited(bits):
+        compare_plans(random, tested, boxes, Accelerated(bits=bits), rounded, random.choice((4, 20, bits - 12)))
 
 
 def test_the_audit_inspects_numbers() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farkas.checker.kernel import EMPTY, OPEN, Reference, ReferenceProver
-from farkas.checker.query import Box, Network
+from farkas.checker.kernel import EMPTY, OPEN, Reference, ReferenceProver, Step
+from farkas.checker.plan import Recipe
+from farkas.checker.query import Box, Network, Relu
 from farkas.checker_fast import matrices
 from farkas.checker_fast.kernel import Accelerated, AcceleratedPlanProver
 from tests.checker_fast.networks import Family, families, huge_families, network, root, steep_families
@@ -72,6 +73,33 @@ def test_numbers_that_no_float_holds_are_left_to_the_reference_kernel(
 @given(seeds, families(), st.booleans(), st.sampled_from([34, 38, 40, 42, 44, 46, 49]))
 def test_a_narrow_mantissa_only_costs_limbs_and_time(seed: int, family: Family, rounded: bool, bits: int) -> None:
     compared(seed, family, Accelerated(bits=bits), rounded, 20)
+
+
+@given(seeds, families(), st.sampled_from([1, 30, 1 << 16]))
+def test_rows_are_those_of_the_reference_kernel(seed: int, family: Family, chunk: int) -> None:
+    """Into wide bounds, so that no row is hidden by what was known."""
+    random = Random(seed)
+    tested = network(random, family)
+    columns = tuple(range(ReferenceProver(tested, True, ()).first[-1]))
+    rows = ReferenceProver(tested, True, (), columns)
+    if not rows.layers:
+        return
+    made = Accelerated(chunk=chunk).prepare_plan(tested, True, columns)
+    reference = Reference().prepare_plan(tested, True, columns)
+    boxes = [root(random, family, tested.sizes[0]) for _ in range(3)]
+    state, points = made.begin(boxes), reference.begin(boxes)
+    layer, wide = random.randrange(len(rows.layers)), 1 << 45
+    assert isinstance(made, AcceleratedPlanProver)
+    v, size = rows.layers[layer], tested.sizes[rows.layers[layer]]
+    state.numbers[:, 0, made.plan.places[v]], state.numbers[:, 1, made.plan.places[v]] = -wide, wide
+    for opened in points:
+        for u, node in enumerate(tested.nodes):
+            if u == v or (isinstance(node, Relu) and node.source == v):
+                opened.lower[u], opened.upper[u] = [-wide if u == v else 0] * size, [wide] * size
+    planner = Planner(random, rows, columns, 12)
+    steps = [Step(box, None, Recipe(False, (planner.group(layer), planner.group(layer)))) for box in boxes]
+    state, points = made.advance(state, steps), reference.advance(points, steps)
+    assert differences(made, state, points) == []
 
 
 @given(seeds, families(), st.sampled_from([1, 7, 40]))
