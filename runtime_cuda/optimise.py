@@ -6,7 +6,12 @@ unstable somewhere in the batch become variables, for elsewhere the slope is kno
 kept, so that no row ends below where it began.  float32 halves the traffic and only looks: the caller rounds what comes
 out and bounds it anew.
 
-Tried instead: see the constants below.
+The constants were chosen together, by the mean share of the gap to 150 steps that is left on seven networks (fully
+connected of 2 to 6 layers and convolutional): at a root 0.25 after 4 steps, 0.05 after 10, under 0.01 after 20; three
+splits below, from the parent's slopes, 0.53 after 2, 0.31 after 4, 0.08 after 10.  Adam's usual memory (0.9, 0.99) left
+0.12 and 0.37 after 10 and 4; a first step of 0.1 left 0.19 and 0.37, of 1 left 0.10 and 0.61; pins in steps twice as
+long changed little; rates of every row's own, cut where a step did worse and raised where it did better, left 0.16
+after 10.
 """
 
 from __future__ import annotations
@@ -17,9 +22,9 @@ from typing import Any, TypeAlias
 from farkas.ir.core import Relu
 from farkas.runtime_cuda.adjoint import Passes, Pins, Relaxed, Start
 
-RATE = 0.25  # the first step of Adam, for slopes and for pins in units of their neurons' coefficients
-DECAY = 0.9
+RATE, DECAY = 0.3, 0.95  # the first step, of slopes and of pins in units of their neurons' coefficients
 MOMENTUM, MEMORY = 0.5, 0.9
+DAMPING = 0.1  # of a row's mean gradient, added to each variable's own: those that hardly matter move less
 SLOPE_LEVELS = 256.0
 PIN_UNIT = 2.0**-24
 Bounds: TypeAlias = tuple[Any, Any]  # in force, (B, width) each
@@ -158,7 +163,8 @@ class _Search:
         gradient = xp.concatenate([self._slope_gradient(z), self._pin_gradient(z)], axis=2)
         self.momentum = MOMENTUM * self.momentum + (1 - MOMENTUM) * gradient
         self.memory = MEMORY * self.memory + (1 - MEMORY) * gradient * gradient
-        size = xp.sqrt(self.memory / (1 - MEMORY ** (step + 1))) + 1e-20
+        size = xp.sqrt(self.memory / (1 - MEMORY ** (step + 1)))
+        size = size + (DAMPING * size.mean(axis=2, keepdims=True) + 1e-20)
         change = (RATE * DECAY**step / (1 - MOMENTUM ** (step + 1))) * self.momentum / size
         self.theta = xp.clip(self.theta + change[:, :, : self.alphas.count], 0.0, 1.0)
         gamma = self.gamma + change[:, :, self.alphas.count :] * self.scale
