@@ -20,28 +20,17 @@ what bound propagation can reach); Wang et al., Beta-CROWN, NeurIPS 2021.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from farkas.encoders.highs import RelaxedSolver, Solution, Status
-from farkas.encoders.relu_network import (
-    SAME,
-    UPPER,
-    ZERO,
-    Atoms,
-    Basis,
-    Encoding,
-    Question,
-    Restated,
-    ask,
-    dual_basis,
-    encode,
-    restated,
-)
+from farkas.encoders.highs import Status
+from farkas.encoders.relu_network import Encoding, encode
+from farkas.encoders.subproblem import SAME, UPPER, ZERO, Atoms, dual_basis
 from farkas.engine.budget import Budget
 from farkas.engine.lp_duals import LARGEST_WEIGHT, Descent, descend, integers
+from farkas.engine.lp_session import Session
 from farkas.engine.problem import Matrix, Vector
 from farkas.engine.tree import Closing
 from farkas.engine.tree import Vector as Multipliers
@@ -105,7 +94,7 @@ class LeafProver:
         self.root_lower, self.root_upper = numpy(root.lower), numpy(root.upper)
         self.errors = {v: numpy(error) for v, error in root.ground.error.items()}
         self._encoding: Encoding | None = None
-        self._sessions: dict[int, _Session] = {}  # by the number of atoms
+        self._sessions: dict[int, Session] = {}  # by the number of atoms
 
     @property
     def encoding(self) -> Encoding:
@@ -125,9 +114,7 @@ class LeafProver:
         an answer of the solver (time, numerical trouble) nothing closes.
         """
         if (lower > upper).any():
-            return LeafResult(
-                None, np.inf, -np.inf, None, -1, False, False
-            )  # the bounds alone show that nothing is left
+            return LeafResult(None, np.inf, -np.inf, None, -1, False, False)  # by its bounds nothing is left of it
         session = self._session(disjunct)
         if start is None:
             self._start(session, lower, upper, disjunct)
@@ -168,18 +155,18 @@ class LeafProver:
     def _inputs(self) -> npt.NDArray[np.int64]:
         return self.encoding.columns[0]
 
-    def _session(self, disjunct: Disjunct) -> _Session:
+    def _session(self, disjunct: Disjunct) -> Session:
         """The LP of disjuncts with as many atoms, holding this one."""
         atoms = Atoms.of(disjunct.y_rows, disjunct.x_rows, disjunct.thresholds, len(self.x_lower))
         count = len(disjunct.thresholds)
         session = self._sessions.get(count)
         if session is None:
-            session = _Session(self.encoding, self.program.output, atoms, self.root_lower, self.root_upper)
+            session = Session(self.encoding, self.program.output, atoms, self.root_lower, self.root_upper)
             self._sessions[count] = session
         session.hold(atoms)
         return session
 
-    def _start(self, session: _Session, lower: Vector, upper: Vector, disjunct: Disjunct) -> None:
+    def _start(self, session: Session, lower: Vector, upper: Vector, disjunct: Disjunct) -> None:
         """Give an LP the basis of the best backward pass of its atoms; from nothing it takes up to 50 times as long."""
         count = len(disjunct.thresholds)
         if count == 0:
@@ -197,13 +184,12 @@ class LeafProver:
         below, chosen = numpy(found.below)[atom, neuron], numpy(slopes)[atom, neuron]
         faces = np.where(below < 0, UPPER, np.where(chosen > 0.5, SAME, ZERO))
         faces = np.where(lower[neuron] >= 0, SAME, np.where(upper[neuron] <= 0, ZERO, faces))
-        session.size = abs(float(numpy(found.value)[atom] - disjunct.thresholds[atom])) / float(
-            session.atoms.scale[atom]
-        )
+        size = abs(numpy(found.value)[atom] - disjunct.thresholds[atom]) / session.atoms.scale[atom]
+        session.size = float(size) if np.isfinite(size) else 1.0
         session.begin(dual_basis(session.question, self.encoding, faces, numpy(found.point)[atom] > self.x_lower, atom))
 
     def _refutation(
-        self, lower: Vector, upper: Vector, disjunct: Disjunct, session: _Session, duals: Vector
+        self, lower: Vector, upper: Vector, disjunct: Disjunct, session: Session, duals: Vector
     ) -> tuple[Closing | None, float, Descent]:
         """The closing of the atoms as the duals weigh them, if its outward bound clears the thresholds; by how much it
         does; and the row with its slopes and pins."""
@@ -282,73 +268,6 @@ class LeafProver:
         scores = (cost, gap, width)
         chosen = next((score for score in scores if score.max() > 1e-7 * max(1.0, float(width.max()))), width)
         return int(encoding.neuron[int(chosen.argmax())]), is_tight
-
-
-class _Session:
-    """The LP of disjuncts with a given number of atoms, kept in the state of the last one and of its subproblem."""
-
-    def __init__(self, encoding: Encoding, output: int, atoms: Atoms, lower: Vector, upper: Vector) -> None:
-        self.encoding = encoding
-        self.question: Question = ask(encoding, output, atoms)
-        self.solver = RelaxedSolver(self.question.model)
-        self.outputs = encoding.columns[output]
-        self.atoms = atoms
-        self.known = encoding.value[encoding.value >= 0]
-        self.state: Restated = restated(encoding, lower, upper)
-        self.basis: object = None
-        self.size = 1.0  # of the bounds that are to be expected
-
-    def resume(self, basis: object) -> None:
-        """Go on from a basis, unless the solver stands there anyway."""
-        if basis is not self.basis:
-            self.solver.resume(basis)
-
-    def begin(self, basis: Basis) -> None:
-        self.solver.set_basis(basis.columns, basis.rows, basis.columns_at_upper, basis.rows_at_upper)
-
-    def hold(self, atoms: Atoms) -> None:
-        """Put other atoms into the rows."""
-        if not len(self.question.atoms):
-            return
-        rows = self.question.atoms
-        for old, new, columns in (
-            (self.atoms.y_rows, atoms.y_rows, self.outputs),
-            (self.atoms.x_rows, atoms.x_rows, self.encoding.columns[0]),
-        ):
-            i, j = np.nonzero(old != new)
-            self.solver.set_coefficients(rows[i], columns[j], new[i, j])
-        changed = np.flatnonzero(self.atoms.thresholds != atoms.thresholds)
-        self.solver.set_rows(rows[changed], np.full(len(changed), -np.inf), atoms.thresholds[changed])
-        self.atoms = atoms
-
-    def solve(self, lower: Vector, upper: Vector, budget: Budget, cutoff: float | None) -> Solution:
-        self._move(restated(self.encoding, lower, upper))
-        left = budget.left_s
-        solution = self.solver.solve(None if np.isinf(left) else left, cutoff)
-        self.basis = self.solver.basis()
-        return solution
-
-    def weights(self, duals: Vector) -> Vector:
-        """(M,) of the atoms as they were given, nonnegative."""
-        return np.asarray(np.maximum(-duals[self.question.atoms], 0.0) / self.atoms.scale)
-
-    def _move(self, new: Restated) -> None:
-        """Send the solver what differs from the last subproblem."""
-        old, encoding, solver = self.state, self.encoding, self.solver
-        changed = np.flatnonzero((new.value_lower != old.value_lower) | (new.value_upper != old.value_upper))
-        solver.set_columns(self.known[changed], new.value_lower[changed], new.value_upper[changed])
-        changed = np.flatnonzero(new.output_upper != old.output_upper)
-        solver.set_columns(encoding.output[changed], np.zeros(len(changed)), new.output_upper[changed])
-        changed = np.flatnonzero((new.above_lower != old.above_lower) | (new.above_upper != old.above_upper))
-        solver.set_rows(encoding.above[changed], new.above_lower[changed], new.above_upper[changed])
-        changed = np.flatnonzero(new.under_upper != old.under_upper)
-        solver.set_rows(encoding.under[changed], np.full(len(changed), -np.inf), new.under_upper[changed])
-        # A free row keeps its coefficient: a changed one would cost the solver its factorisation.
-        slope = np.where(np.isnan(new.under_slope), old.under_slope, new.under_slope)
-        changed = np.flatnonzero(slope != old.under_slope)
-        columns = encoding.value[encoding.neuron[changed]]
-        solver.set_coefficients(encoding.under[changed], columns, slope[changed])
-        self.state = replace(new, under_slope=slope)
 
 
 def _widest(lower: Vector, upper: Vector) -> int:

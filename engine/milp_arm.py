@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from farkas.encoders.highs import MilpLimits, Status, solve_milp
-from farkas.encoders.relu_network import Atoms, EncodingOptions, ask, encode
+from farkas.encoders.relu_network import EncodingOptions, encode
+from farkas.encoders.subproblem import Atoms, ask
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct, LeafProver, LeafResult
 from farkas.engine.problem import Matrix, Vector
