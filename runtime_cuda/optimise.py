@@ -86,7 +86,7 @@ def climb(
 ) -> tuple[Any, Variables]:
     """Estimated best values (B, R) and the variables that gave them, after `steps` steps from `first`."""
     search = _Search(passes, start, relaxed, allowed, first, bounds)
-    for step in range(steps):
+    for step in range(steps if search.alphas.count + search.betas.count else 0):
         search.evaluate()
         search.move(step)
     search.evaluate()
@@ -110,6 +110,9 @@ class _Search:
         self.open = self.alphas.gather(allowed.slopes)
         self.low, self.high = self.betas.gather(allowed.on_lower), self.betas.gather(allowed.on_upper)
         l, u = (self.betas.gather(passes.cast(b)[:, None]) for b in bounds)
+        # Variables of a row itself, not of the batch: a row's way must not depend on its company.
+        free = self.open.sum(axis=2, keepdims=True) + (self.low | self.high).sum(axis=2, keepdims=True)
+        self.free = passes.cast(xp.maximum(free, 1).astype(float))
         self.bound = xp.where(self.low, l, xp.where(self.high, u, 0.0))
         rows = start.const.shape
         self.relaxed = Relaxed(
@@ -164,7 +167,7 @@ class _Search:
         self.momentum = MOMENTUM * self.momentum + (1 - MOMENTUM) * gradient
         self.memory = MEMORY * self.memory + (1 - MEMORY) * gradient * gradient
         size = xp.sqrt(self.memory / (1 - MEMORY ** (step + 1)))
-        size = size + (DAMPING * size.mean(axis=2, keepdims=True) + 1e-20)
+        size = size + (DAMPING * size.sum(axis=2, keepdims=True) / self.free + 1e-20)
         change = (RATE * DECAY**step / (1 - MOMENTUM ** (step + 1))) * self.momentum / size
         self.theta = xp.clip(self.theta + change[:, :, : self.alphas.count], 0.0, 1.0)
         gamma = self.gamma + change[:, :, self.alphas.count :] * self.scale
@@ -188,7 +191,7 @@ class _Search:
         for v, (columns, part) in self.betas.parts.items():
             if v in z:
                 gradient[:, :, part] = self.bound[:, :, part] - z[v][:, :, columns]
-        return gradient * self.scale
+        return xp.where(self.low | self.high, gradient * self.scale, 0.0)
 
     def _scale(self) -> Any:
         """What a pin is measured in: the size of the first coefficients over the neuron, and a share of the mean.
