@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from farkas.checker import container, tree
 from farkas.checker.check import load_query
 from farkas.checker.kernel import Kernel, Reference
+from farkas.checker.plan import Vector
 from farkas.checker.query import Box, Query, bisect, query_hash
 
 Layer = tuple[list[list[float]], list[float]]
@@ -145,6 +146,16 @@ def leb128(number: int) -> bytes:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*out, number])
+
+
+def vector_bytes(vector: Vector) -> bytes:
+    """A vector as VECTORS has it."""
+    parts = [leb128(len(vector.slopes)), vector.slopes, leb128(len(vector.pins))]
+    previous = -1
+    for neuron, gamma in vector.pins:
+        parts += [leb128(neuron - previous - 1), leb128(2 * gamma if gamma > 0 else -2 * gamma - 1)]
+        previous = neuron
+    return b"".join(parts)
 
 
 def kinds_json(kinds: Sequence[tree.Kind]) -> bytes:
