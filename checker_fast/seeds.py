@@ -101,11 +101,11 @@ def _constants(sweep: Sweep, layer: Layer, rows: Floats, absolute: Floats, negat
     """What the biases contribute and the rounding errors cost."""
     biases = rows @ layer.bias + (0.0 if layer.node.bias_exact else negative.sum(axis=1))
     constant = biases.astype(np.int64)[which] << (K - P)
-    hats = np.where(absolute > 0, absolute * 2.0**G + 1.0, 0.0)[which]
+    hats = ((absolute.astype(np.int64) << G) + (absolute > 0))[which]
     errors = sweep.frame.errors[sweep.frame.plan.network.output][sweep.chosen]
     large = (hats * errors).sum(axis=1) >= WORD
     sweep.bad |= large
-    costs = (hats.astype(np.int64) * np.where(large[:, None], 0.0, errors).astype(np.int64)).sum(axis=1)
+    costs = (hats * np.where(large[:, None], 0.0, errors).astype(np.int64)).sum(axis=1)
     sweep.constant[:, 0] += constant + (-costs >> G)
     sweep.reach += np.abs(constant) + costs * 2.0**-G + 1.0
 

@@ -316,6 +316,23 @@ def test_an_error_term_times_a_large_coefficient_does_not_wrap_around() -> None:
         assert fast.close(state, [0], [claim]) == reference.close(points, [0], [claim]) == [beside < 0]
 
 
+@pytest.mark.parametrize("size", [20, 37, 38, 40])
+def test_the_unit_that_a_rounded_up_coefficient_adds_to_the_cost_of_an_error_is_not_lost(size: int) -> None:
+    # c y with y = 0 relu(x): the error costs ceil((c 2^16 + 1) E 2^-16); c 2^16 + 1 may have more than 53 bits
+    nothing = Matrix(1, 1, None, ((0,),), True)
+    tested = Network((Input(1), Relu(0), Affine(((nothing, 1),), (0,), True, (0,), 2)), (1, 1, 1), 2)
+    fast, reference = Accelerated().prepare(tested, True, ()), Reference().prepare(tested, True, ())
+    box = Box((0,), (0,))
+    state, points = fast.derive(fast.start(1), [box]), reference.derive(reference.start(1), [box])
+    c, error = (1 << size) + 1, points[0].errors[2][0]
+    lower = -c * error - 1  # ceil((c 2^16 + 1) E 2^-16) = c E + 1 for 0 < E <= 2^16
+    assert 0 < error <= 1 << 16
+    for beside, closed in ((-1, True), (0, False)):
+        claim = (Bound(0, ((0, c),), (), Fraction(lower + beside, 1 << K), False),)
+        assert fast.close(state, [0], [claim]) == reference.close(points, [0], [claim]) == [closed]
+    assert isinstance(fast, AcceleratedProver) and fast.redone == 0
+
+
 @given(seeds, families())
 def test_how_a_wave_is_cut_into_pieces_does_not_matter(seed: int, family: Family) -> None:
     with pytest.MonkeyPatch.context() as patch:
