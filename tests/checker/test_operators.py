@@ -70,10 +70,8 @@ class Case:
         return model([first, middle, end], {**named, "first": weight, "end": one(0.25)}, self.shape, opset=self.opset)
 
 
-def case(
-    kind: str, shape: tuple[int, ...], *constants: Array | None, opset: int = 13, exact: bool = True, **a: Any
-) -> Case:
-    return Case(kind, shape, constants, opset, tuple(a.items()), exact)
+def case(kind: str, shape: tuple[int, ...], *constants: Array | None, opset: int = 13, **attributes: Any) -> Case:
+    return Case(kind, shape, constants, opset, tuple(attributes.items()))
 
 
 IMAGE, ROW = (1, 2, 5, 4), (2, 2, 5)
