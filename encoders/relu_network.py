@@ -133,7 +133,7 @@ class _Encoder:
         if v in self.slots:
             lower, upper = self.lower[self.slots[v]], self.upper[self.slots[v]]
             if v != self.program.output and all(isinstance(r, Relu) for r in self._readers(v)):
-                needed = (upper > 0) | (lower >= 0)
+                needed = upper >= 0  # where a split made the bound 0, z <= 0 still says something
         wanted = np.flatnonzero(needed)
         names = tuple(wanted.tolist())
         made = builder.add_columns(Group("value", v, names), lower[wanted], upper[wanted])

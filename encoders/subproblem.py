@@ -1,4 +1,4 @@
-"""What is asked of a network's linear model: the bounds of a subproblem, the atoms of a disjunct, a basis to start from.
+"""What is asked of a network's linear model: bounds of a subproblem, atoms of a disjunct, a basis to start from.
 
 The model of a box (`relu_network`) keeps its columns and rows; a subproblem is `Restated` numbers for it, a disjunct
 adds one row an atom, and `dual_basis` turns one backward pass into the basis that it stands for.  That start is worth

@@ -1,0 +1,74 @@
+"""Sparse rows of linear maps against their dense matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from farkas.encoders import sparse
+from farkas.encoders.sparse import SparseRows, beside, joined, merged, renumbered, rows
+from farkas.ir.convolution import Conv2d
+from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Matrix, Selection
+from farkas.ir.windows import Windows
+
+RNG = np.random.default_rng(5)
+MAPS: dict[str, LinearMap] = {
+    "dense": Dense(RNG.integers(-2, 3, (5, 4)) / 3.0),
+    "diagonal": Diagonal(np.array([0.5, 0.0, -1.25])),
+    "selection": Selection(np.array([2, -1, 0, 2]), 3),
+    "kronecker": Kronecker(RNG.normal(size=(2, 3)), 2, 2),
+    "composed": Composed(Selection(np.array([3, 0, -1]), 5), Dense(RNG.normal(size=(5, 4)))),
+    "conv": Conv2d(RNG.normal(size=(1, 2, 3, 9)), Windows((3, 3), (2, 2), (1, 1, 1, 1)), (5, 6)),
+}
+
+
+def matrix(part: SparseRows, cols: int) -> Matrix:
+    out = np.zeros((part.count, cols))
+    for i in range(part.count):
+        for k in range(part.start[i], part.start[i + 1]):
+            out[i, part.index[k]] += part.values[k]
+    return out
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_rows_are_those_of_the_dense_matrix_to_the_last_bit(name: str) -> None:
+    linear = MAPS[name]
+    wanted = np.arange(linear.rows)[::-1]
+    part = rows(linear, wanted)
+    assert np.array_equal(matrix(part, linear.cols), linear.dense()[wanted])
+    assert (part.values != 0).all()
+
+
+def test_blocks_join_seamlessly(monkeypatch: pytest.MonkeyPatch) -> None:
+    linear = MAPS["conv"]
+    whole = rows(linear, np.arange(linear.rows))
+    monkeypatch.setattr(sparse, "BLOCK", 1)
+    single = rows(linear, np.arange(linear.rows))
+    for name in ("start", "index", "values"):
+        assert np.array_equal(getattr(single, name), getattr(whole, name))
+
+
+def test_no_rows_at_all_are_rows() -> None:
+    assert rows(MAPS["dense"], np.zeros(0, dtype=np.int64)).count == 0
+    assert joined([]).count == 0
+
+
+def test_rows_beside_each_other_add_up_and_merge() -> None:
+    left, right = rows(MAPS["dense"], np.arange(5)), rows(Dense(RNG.normal(size=(5, 4))), np.arange(5))
+    both = beside(left, right)
+    expected = matrix(left, 4) + matrix(right, 4)
+    assert np.allclose(matrix(both, 4), expected, rtol=0, atol=0)
+    once = merged(both)
+    for i in range(5):
+        index = once.index[once.start[i] : once.start[i + 1]]
+        assert len(set(index.tolist())) == len(index)
+    assert np.array_equal(matrix(once, 4), expected)
+
+
+def test_renumbering_drops_columns_that_have_no_number() -> None:
+    part = rows(MAPS["dense"], np.arange(5))
+    moved = renumbered(part, np.array([7, -1, 0, 3]))
+    dense = MAPS["dense"].dense()
+    expected = np.zeros((5, 8))
+    expected[:, [7, 0, 3]] = dense[:, [0, 2, 3]]
+    assert np.array_equal(matrix(moved, 8), expected)
