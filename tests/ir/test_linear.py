@@ -23,6 +23,7 @@ MAPS: dict[str, LinearMap] = {
     "kronecker columns": Kronecker(RNG.standard_normal((2, 3)), 2, 5),
     "composed": Composed(Selection(np.array([1, 1, 0, -1]), 4), Dense(RNG.standard_normal((4, 6)))),
     "sparse": Sparse(np.array([[0, 3], [3, -1], [2, 3]]), np.array([[1.5, -2], [4, 0], [0.5, 1]]), 5),
+    "sparse, twice one place": Sparse(np.array([[1, 1], [-1, -1]]), np.array([[1.5, 2], [0, 0]]), 2),
     "convolution": CONV,
     "transposed convolution": Transposed(CONV),
 }
@@ -47,6 +48,22 @@ def test_the_transposed_product_is_adjoint_and_batches_are_rowwise(name: str) ->
     np.testing.assert_allclose((linear.mv(x) * y).sum(-1), (x * linear.rmv(y)).sum(-1), rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(linear.mv(x)[1, 0], linear.mv(x[1, 0]), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(linear.rmv(y)[2, 1], linear.rmv(y[2, 1]), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_single_rows_are_those_of_the_matrix(name: str) -> None:
+    linear = MAPS[name]
+    index = RNG.integers(0, linear.rows, (2, 5))
+    np.testing.assert_array_equal(linear.unit_rows(index), linear.dense()[index])
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_products_of_float32_stay_float32_and_others_float64(name: str) -> None:
+    linear = MAPS[name]
+    x, y = RNG.standard_normal((3, linear.cols)), RNG.standard_normal((3, linear.rows))
+    for found, wanted in ((linear.mv(x.astype("f4")), linear.mv(x)), (linear.rmv(y.astype("f4")), linear.rmv(y))):
+        assert found.dtype == np.float32 and wanted.dtype == np.float64
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -112,6 +129,7 @@ def test_maps_on_the_device_compute_the_same(name: str) -> None:
         (moved.rmv(cupy.asarray(y)), linear.rmv(y)),
         (moved.absolute().mv(cupy.asarray(x)), linear.absolute().mv(x)),
         (moved.absolute().rmv(cupy.asarray(y)), linear.absolute().rmv(y)),
+        (moved.unit_rows(cupy.arange(linear.rows)), linear.dense()),
     ):
         assert isinstance(found, cupy.ndarray)
         np.testing.assert_allclose(cupy.asnumpy(found), wanted, rtol=1e-11, atol=1e-11)
