@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations, pairwise
 
@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from farkas.checker import container, tree
 from farkas.checker.check import load_query
-from farkas.checker.kernel import Kernel, Reference
+from farkas.checker.kernel import Kernel, Reference, neuron_layers
 from farkas.checker.plan import Vector
 from farkas.checker.query import Box, Query, bisect, query_hash
 
@@ -187,6 +187,37 @@ def assemble(
     leaves = sum(opcode >= claim.query().network.sizes[0] for opcode in opcodes)
     frames = [(container.LEAVES, kinds_json(kinds)), (container.TREE, b"".join(map(leb128, opcodes)))]
     return container.encode(header_of(claim, leaves, intermediate), frames)
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a certificate of crown-fp-2 says."""
+
+    opcodes: Sequence[int]
+    kinds: Sequence[tree.Kind]
+    vectors: Sequence[Vector] = ()
+    columns: Sequence[int] = ()
+    forks: Sequence[Sequence[int]] = ()
+    recipes: Sequence[tuple[int, Sequence[Sequence[object]]]] = ()
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        recipes = [{"forward": forward, "rows": rows} for forward, rows in self.recipes]
+        plan = {"columns": list(self.columns), "forks": list(map(list, self.forks)), "recipes": recipes}
+        return [
+            (container.PLAN, container.canonical_json(plan)),
+            (container.VECTORS, b"".join(map(vector_bytes, self.vectors))),
+            (container.LEAVES, kinds_json(self.kinds)),
+            (container.TREE, b"".join(map(leb128, self.opcodes))),
+        ]
+
+
+def assemble_script(claim: Claim, script: Script) -> bytes:
+    """The certificate of crown-fp-2 with this content."""
+    network = claim.query().network
+    inner = network.sizes[0] + sum(network.sizes[v] for v in neuron_layers(network))
+    first_leaf = inner + len(script.recipes) + len(script.forks)
+    leaves = sum(opcode >= first_leaf for opcode in script.opcodes)
+    return container.encode(replace(header_of(claim, leaves), kernel=container.CROWN_2), script.frames())
 
 
 def point_certificate(claim: Claim, point: object) -> bytes:

@@ -79,7 +79,10 @@ class Tree:
 
 def shallow(hidden: Sequence[Sequence[Fraction]], bias: Sequence[Fraction], out: Sequence[Fraction]) -> Network:
     """y = out . relu(hidden x + bias)."""
-    whole = lambda row: [int(v * UNIT) for v in row]  # noqa: E731
+
+    def whole(row: Sequence[Fraction]) -> list[int]:
+        return [int(v * UNIT) for v in row]
+
     n = len(hidden[0])
     return Network(
         (Input(n), affine(full([whole(row) for row in hidden]), whole(bias), 0), Relu(1),
@@ -111,9 +114,10 @@ def test_the_last_byte_is_the_slope_one(byte: int, slope: Fraction) -> None:
 def test_neurons_without_a_byte_take_rule_0_and_columns_say_whose_a_byte_is() -> None:
     # y = relu(x) + relu(x - 1) over [-1, 3]: x in [-1, 3], x - 1 in [-2, 2]; rule 0: slopes 1 and 0, so y >= x >= -1
     network = shallow([[Q(1)], [Q(1)]], [Q(0), Q(-1)], [Q(1), Q(1)])
-    value = lambda columns, slopes: Tree(network, box([-1], [3]), columns=columns).bound(  # noqa: E731
-        [(0, 1)], vector=Vector(bytes(slopes), ())
-    )
+
+    def value(columns: tuple[int, ...], slopes: list[int]) -> Fraction:
+        return Tree(network, box([-1], [3]), columns=columns).bound([(0, 1)], vector=Vector(bytes(slopes), ()))
+
     assert value((), []) == -1 - FLOOR
     assert value((0, 1), []) == -1 - FLOOR
     assert value((0, 1), [0]) == 0 - FLOOR
@@ -167,8 +171,8 @@ def test_pins_of_open_neurons_are_lines_through_their_bounds_by_hand() -> None:
 
 
 def test_pins_are_rounded_down_once_per_node_by_hand() -> None:
-    # y = 0 relu(z), z0 = z1 = x = 1 unit of 2^-24: gamma b = 2^-48 per pin, and -gamma z = -2^-48 at the input; both sums
-    # are rounded down to 2^-40 by themselves.
+    # y = 0 relu(z), z0 = z1 = x = 1 unit of 2^-24: gamma b = 2^-48 per pin, and -gamma z = -2^-48 at the input; both
+    # sums are rounded down to 2^-40 by themselves.
     network = shallow([[Q(1)], [Q(1)]], [Q(0), Q(0)], [Q(0), Q(0)])
     tree = Tree(network, units(1, 1))
     assert tree.bound([(0, 1)], vector=Vector(b"", ((0, 1),))) == 0 - LSB
@@ -432,7 +436,7 @@ def test_a_rounded_execution_in_any_order_never_leaves_its_tree_nodes(
     wide = data.draw(st.booleans())
     x32 = st.floats(-8, 8, width=32).map(Fraction)
     low = [data.draw(x32) for _ in range(network.sizes[0])]
-    high = [data.draw(x32.filter(lambda v, lo=lo: v >= lo)) if wide else lo for lo in low]  # type: ignore[misc]
+    high = [max(lo, data.draw(x32)) if wide else lo for lo in low]
     where = Box(
         tuple((v.numerator << H) // v.denominator for v in low),
         tuple(-((-v.numerator << H) // v.denominator) for v in high),
