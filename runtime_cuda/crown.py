@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from farkas.ir.core import Affine, Input, Relu
+from farkas.runtime_cuda.forward import FEW, Sieve
 from farkas.runtime_cuda.prepared import Layer, Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
@@ -154,6 +155,7 @@ class Propagator:
         )
         new_lower, new_upper = xp.array(lower), xp.array(upper)
         found: dict[int, tuple[Any, Any, Any]] = {}
+        sieve = self._sieve(x_lower, x_upper)
         for v, node in enumerate(net.nodes):
             match node:
                 case Input():
@@ -162,9 +164,14 @@ class Propagator:
                     self._set(boxes, v, xp.maximum(boxes.lower[source], 0.0), xp.maximum(boxes.upper[source], 0.0))
                     if self.rules:
                         l, u = boxes.lower[source], boxes.upper[source]
-                        boxes.lines[v] = lines(xp, l, u, self.rules, net.widest, net.resolution)
+                        boxes.lines[v] = line = lines(xp, l, u, self.rules, net.widest, net.resolution)
+                        if sieve is not None:
+                            sieve.relu(v, source, line.lower[0], line.upper, line.intercept)
                 case Affine():
                     l, u = self._interval(boxes, v)
+                    if sieve is not None:
+                        low, high = sieve.affine(v, boxes.error[v])
+                        l, u = xp.where(low > l, low, l), xp.where(high < u, high, u)  # a NaN bounds nothing
                     if v in net.slots:
                         slot = net.slots[v]
                         old_l, old_u = new_lower[:, slot], new_upper[:, slot]
@@ -177,6 +184,12 @@ class Propagator:
                 case _:
                     assert_never(node)
         return Refined(boxes, new_lower, new_upper, boxes.empty, found)
+
+    def _sieve(self, x_lower: Any, x_upper: Any) -> Sieve | None:
+        """Lines carried forward, where backward rows are costly and few inputs are free."""
+        if self.net.is_dense or not self.rules or int((x_lower < x_upper).any(axis=0).sum()) > FEW:
+            return None
+        return Sieve(self.net, x_lower, x_upper)
 
     def _settle(self, boxes: Boxes, l: Any, u: Any) -> tuple[Any, Any]:
         """Mark boxes with contradictory bounds as empty, and keep the numbers ordered; a NaN bounds nothing."""
