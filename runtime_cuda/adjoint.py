@@ -33,6 +33,7 @@ from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Affine, Input, Relu
 from farkas.ir.linear import Dense
 from farkas.runtime_cuda.crown import ADAPTIVE, TINY, lines
+from farkas.runtime_cuda.patches import Patches, patches
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
@@ -118,6 +119,7 @@ class Passes:
         self.bias = {v: self.cast(layer.bias) for v, layer in net.layers.items()}
         self.error = {v: e[self.positions[v]] if v in self.positions else e for v, e in ground.error.items()}
         self.floor = ground.floor
+        self._plans: dict[int, Patches | None] = {}
         self.fixed = {r: tuple(self.cast(a)[None, None] for a in three) for r, three in ground.fixed.items()}
         self.x_lower, self.x_upper = self.cast(ground.x_lower), self.cast(ground.x_upper)
         mid = 0.5 * (ground.x_lower + ground.x_upper)
@@ -133,6 +135,12 @@ class Passes:
 
     def cast_start(self, start: Start) -> Start:
         return Start({v: self.cast(c) for v, c in start.coefs.items()}, self.cast(start.const), start.top)
+
+    def plan(self, v: int) -> Patches | None:
+        """How rows of node v pass as patches, if they may."""
+        if v not in self._plans:
+            self._plans[v] = patches(self.net, v)
+        return self._plans[v]
 
     def relax(self, lower: Any, upper: Any, top: int | None = None) -> Relaxed:
         """Lines from bounds in force (B, width), with the adaptive lower slope; of the nodes below `top` only."""
@@ -284,7 +292,7 @@ class Passes:
         return const + self._times(rows, self.mid) - self._times(abs(rows), self.radius)
 
     def _least(self, rows: Any, const: Any, pins: Pins | None) -> Any:
-        """The minimum over the box, rounded down; a NaN bounds nothing.
+        """The minimum over the box, rounded down.
 
         `reach` is the radius and gamma64 times the magnitude, for the rounding of either product over the input.
         """
@@ -292,6 +300,10 @@ class Passes:
         if pins is not None:
             # The sum of the pins' constants, and every sum of constants that it enters.
             value = value - engine_gamma(2 * self.net.width) * pins.size
+        return self.settled(value)
+
+    def settled(self, value: Any) -> Any:
+        """A computed bound, below what its last sums may have lost; a NaN bounds nothing."""
         value = value - 64 * U64 * abs(value) - TINY
         return self.xp.where(value == value, value, -self.xp.inf)
 

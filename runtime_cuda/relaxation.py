@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed
+from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_pins, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.root import PIECE, Effort, Root, derive, improve
@@ -92,8 +93,8 @@ class Relaxation:
         xp = self.xp
         lower, upper = xp.array(lower), xp.array(upper)
         empty = (lower > upper).any(axis=1)
-        widest = max((index.shape[1] for index in chosen.values()), default=1)
-        step = max(1, PIECE // (2 * max(1, widest) * self.net.widest))
+        loads = [index.shape[1] * row_numbers(self.sure, self.layers[k]) for k, index in chosen.items()]
+        step = max(1, PIECE // (2 * max([*loads, self.net.width])))
         for first in range(0, lower.shape[0], step):
             part = slice(first, first + step)
             self._refresh(lower[part], upper[part], {k: index[part] for k, index in chosen.items()})
@@ -112,11 +113,10 @@ class Relaxation:
             if not wanted.any():
                 continue
             relaxed = self.sure.relax(lower[:, kept], upper[:, kept], v)
-            most = max(1, PIECE // (2 * index.shape[0] * self.net.widest))
+            most = max(1, PIECE // (2 * index.shape[0] * row_numbers(self.sure, v)))
             for at in range(0, index.shape[1], most):
                 few = slice(at, at + most)
-                start = self.sure.units(v, xp.where(wanted[:, few], place[:, few] - slot.start, 0))
-                found = self.sure.descend(start, relaxed, rigorous=True, keep=False).value
+                found = neuron_bounds(self.sure, v, xp.where(wanted[:, few], place[:, few] - slot.start, 0), relaxed)
                 count = wanted[:, few].shape[1]
                 # Places that only pad the list tighten nothing: they are written to a column that is thrown away.
                 target = xp.where(wanted[:, few], base + index[:, few], lower.shape[1])

@@ -23,6 +23,7 @@ import numpy as np
 from farkas.ir.core import Affine, Input, Relu
 from farkas.runtime_cuda.adjoint import Ground, Passes
 from farkas.runtime_cuda.crown import ADAPTIVE, lines
+from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.rounding import up
@@ -162,8 +163,8 @@ class _Derivation:
             return
         passes, packed = self.passes(), self.packed
         relaxed = passes.relax(self.lower[packed.kept][None], self.upper[packed.kept][None], v)
-        for part in _parts(index, packed):
-            found = passes.descend(passes.units(v, part[None]), relaxed, rigorous=True, keep=False).value[0]
+        for part in _parts(index, row_numbers(passes, v)):
+            found = neuron_bounds(passes, v, part[None], relaxed)[0]
             self._intersect(v, part, found[: len(part)], -found[len(part) :])
         self.used.append(RowsUsed(k, None, None))
 
@@ -180,7 +181,7 @@ class _Derivation:
         first = rough.adaptive(coarse)
         slopes = np.zeros((len(index), 2, self.net.width), dtype=np.uint8)
         at = 0
-        for part in _parts(index, packed):
+        for part in _parts(index, packed.widest):
             start = Variables(first, xp.zeros(first.shape, dtype=first.dtype))
             allowed = Allowed(is_open, never, never)
             _, best = climb(rough, rough.units(v, part[None]), coarse, allowed, start, (low, high), steps)
@@ -195,9 +196,9 @@ class _Derivation:
         self.used.append(RowsUsed(k, self.net.backend.to_numpy(index), slopes))
 
 
-def _parts(index: Any, net: Prepared) -> list[Any]:
-    """Pieces of a list of neurons whose rows fit into one pass."""
-    size = max(1, PIECE // (2 * net.widest))
+def _parts(index: Any, numbers: int) -> list[Any]:
+    """Pieces of a list of neurons whose rows, of so many coefficients at a node, fit into one pass."""
+    size = max(1, PIECE // (2 * numbers))
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
