@@ -62,7 +62,8 @@ class LeafResult:
     """What the LP says of one disjunct in one subproblem.
 
     closing: why the disjunct is impossible, or None; bound: by how much the worst atom fails at the LP's optimum
-    (> 0: impossible; inf: the relaxation is empty; nan: no answer), without proof; proved: the outward bound, minus the
+    (> 0: impossible; inf: the relaxation is empty; nan: no answer), without proof; of several atoms each counts divided
+    by a power of two near its largest coefficient.  proved: the outward bound, minus the
     thresholds, of the row that was tried (-inf: none); point: the LP's input (n0,) or None; branch: the unstable neuron
     whose relaxation the optimum exploits most, -1 when none is left; is_active: its phase at the point; is_tight: the
     optimum exploits no relaxation, so that the point violates (bound <= 0) up to rounding; basis: where the solver
@@ -128,7 +129,7 @@ class LeafProver:
             solution = session.solve(lower, upper, budget, None)
         if solution.duals is None:
             branch = _widest(lower, upper)
-            return LeafResult(None, solution.objective, -np.inf, None, branch, False, False, session.basis)
+            return LeafResult(None, session.unscaled(solution), -np.inf, None, branch, False, False, session.basis)
         if solution.status is Status.INFEASIBLE:
             closing, proved = self._emptiness(lower, upper, solution.duals)
             return LeafResult(closing, np.inf, proved, None, _widest(lower, upper), False, False, session.basis)
@@ -137,7 +138,7 @@ class LeafProver:
         branch, is_tight = self._branch(lower, upper, solution.point, descent)
         is_active = branch >= 0 and float(solution.point[self.encoding.value[branch]]) > 0
         x = solution.point[self._inputs]
-        return LeafResult(closing, solution.objective, proved, x, branch, is_active, is_tight, session.basis)
+        return LeafResult(closing, session.unscaled(solution), proved, x, branch, is_active, is_tight, session.basis)
 
     def candidates(self, point: Vector) -> Matrix:
         """(K, n0): the point and its moves towards the middle of the box, in the box and (for binary32) on its grid."""

@@ -60,6 +60,10 @@ class Session:
         self.basis = self.solver.basis()
         return solution
 
+    def unscaled(self, solution: Solution) -> float:
+        """The objective in the units of the disjunct, where it has one atom."""
+        return solution.objective * (float(self.atoms.scale[0]) if len(self.atoms.scale) == 1 else 1.0)
+
     def weights(self, duals: Vector) -> Vector:
         """(M,) of the atoms as they were given, nonnegative."""
         return np.asarray(np.maximum(-duals[self.question.atoms], 0.0) / self.atoms.scale)
