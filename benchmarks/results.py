@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from benchmarks.suite import DECIDED
 
 HEADER = (
     "category", "n", "unsat", "sat", "open", "unsupp", "error", "wrong", "wall md", "wall max", "cpu", "check cpu",
+    "peak MB",
 )  # fmt: skip
+WORK = ("category", "leaves", "by rule", "arms (seconds)", "LPs", "attack s", "bytes/leaf")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class Result:
     """One row of the results.
 
     verdict: sat, unsat, unknown, timed-out, unsupported, or error; witness: the validator's word; check: accepted or
-    rejected; tree_bytes: of the TREE payload before compression; message: the first line of what went wrong.
+    rejected; tree_bytes: of the TREE payload before compression; message: the first line of what went wrong; rules:
+    leaves by what closes them, arms: seconds by way of deciding, both as `name=number, ...`; programs:
+    linear programs solved; attack_s: spent looking for witnesses.
     """
 
     category: str
@@ -37,6 +41,10 @@ class Result:
     peak_mb: float = 0.0
     boxes: int | None = None
     leaves: int | None = None
+    rules: str = ""
+    arms: str = ""
+    programs: int | None = None
+    attack_s: float | None = None
     certificate_bytes: int | None = None
     tree_bytes: int | None = None
     check: str = ""
@@ -77,18 +85,48 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
         for complaint in result.complaints:
             yield f"!! {result.category}: {Path(result.onnx).name} {Path(result.vnnlib).name}: {complaint}"
     yield f"{len(wrong)} wrong answers" if wrong else "no wrong answer"
-    rows: list[tuple[str, ...]] = [HEADER]
     categories = sorted({result.category for result in results})
     groups = [(name, [r for r in results if r.category == name]) for name in categories]
     if len(groups) > 1:
         groups.append(("all", list(results)))
-    rows += [_summary_row(name, group) for name, group in groups]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    for row in rows:
-        yield "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+    yield from _aligned([HEADER, *(_summary_row(name, group) for name, group in groups)])
+    if any(result.rules or result.arms for result in results):
+        yield from _aligned([WORK, *(_work_row(name, group) for name, group in groups)])
     par2 = sum(r.wall_s if r.is_solved else 2 * r.timeout_s for r in results)
     solved = sum(r.is_solved for r in results)
     yield f"solved {solved} of {len(results)}, PAR-2 {par2:.1f} s; wall medians and maxima over solved instances"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+
+
+def tallied(counts: Mapping[str, float]) -> str:
+    """`name=number` by name, separated by `, `; what is zero is left out."""
+    return ", ".join(f"{name}={number:g}" for name, number in sorted(counts.items()) if number)
+
+
+def _added(texts: Iterable[str]) -> str:
+    """The sum of such texts."""
+    total: dict[str, float] = {}
+    for entry in (entry for text in texts for entry in text.split(", ") if entry):
+        name, _, number = entry.rpartition("=")
+        total[name] = total.get(name, 0.0) + float(number)
+    return tallied({name: round(number, 1) for name, number in total.items()})
+
+
+def _work_row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
+    """What decided a category: leaves by rule, seconds by arm, linear programs, attack, certificate bytes a leaf."""
+    certified = [r for r in group if r.certificate_bytes and r.leaves and r.verdict == "unsat"]
+    leaves = sum(r.leaves or 0 for r in certified)
+    size = f"{sum(r.certificate_bytes or 0 for r in certified) / leaves:.1f}" if leaves else "-"
+    return (
+        name, str(sum(r.leaves or 0 for r in group)), _added(r.rules for r in group) or "-",
+        _added(r.arms for r in group) or "-", str(sum(r.programs or 0 for r in group)),
+        f"{sum(r.attack_s or 0.0 for r in group):.1f}", size,
+    )  # fmt: skip
 
 
 def _summary_row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
@@ -98,5 +136,5 @@ def _summary_row(name: str, group: Sequence[Result]) -> tuple[str, ...]:
         name, str(len(group)), str(counts["unsat"]), str(counts["sat"]), str(counts["unknown"] + counts["timed-out"]),
         str(counts["unsupported"]), str(counts["error"]), str(sum(bool(r.complaints) for r in group)),
         f"{statistics.median(walls):.2f}", f"{max(walls):.2f}", f"{sum(r.cpu_s for r in group):.1f}",
-        f"{sum(r.check_cpu_s or 0.0 for r in group):.1f}",
+        f"{sum(r.check_cpu_s or 0.0 for r in group):.1f}", f"{max(r.peak_mb for r in group):.0f}",
     )  # fmt: skip

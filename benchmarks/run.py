@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a checkout needs no installation
 
 from benchmarks.measure import Measured, measure  # noqa: E402
-from benchmarks.results import Result, line, summary  # noqa: E402
+from benchmarks.results import Result, line, summary, tallied  # noqa: E402
 from benchmarks.suite import DECIDED, BadSuite, Instance, read_suite, select  # noqa: E402
 from farkas.certificate_file import MalformedCertificate, read_certificate_file  # noqa: E402
 
@@ -128,6 +128,9 @@ def _answer(done: Measured, timeout: float) -> dict[str, Any]:
         columns = {
             "verdict": answer["verdict"], "reason": answer["reason"] or "", "evidence": answer["evidence"] or "",
             "semantics": answer["semantics"], "boxes": numbers["boxes"], "leaves": numbers["leaves"],
+            "rules": tallied(numbers.get("rules") or {}),
+            "arms": tallied({arm["name"]: round(arm["time_s"], 3) for arm in numbers.get("arms") or ()}),
+            "programs": numbers.get("programs"), "attack_s": numbers.get("attack_s"),
             "assignment": answer["witness"] or "", "message": (numbers.get("detail") or "").split("\n")[0],
         }  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
