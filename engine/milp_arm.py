@@ -150,6 +150,8 @@ def guided_tree(
         if budget.is_spent:
             return
     stack = _forked(tree, node, lower, upper, len(disjuncts), results)
+    if not stack:
+        yield GuidedStep(0, nodes, np.inf, None, False, goals[-1], False)
     while stack and not budget.is_spent:
         item = stack.pop()
         result = item.result or prover.close_by_lp(item.lower, item.upper, disjuncts[item.goal], budget, item.start)

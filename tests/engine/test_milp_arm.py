@@ -1,0 +1,141 @@
+"""Trees guided by linear programs and the hunt for MILP incumbents, against exact enumeration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farkas.encoders.highs import Status
+from farkas.engine.budget import Budget
+from farkas.engine.lp_leaf import Disjunct
+from farkas.engine.milp_arm import GuidedStep, guided_tree, hunt
+from farkas.engine.tree import Fork, ProofTree, SplitNeuron, close
+from farkas.ir.core import run_exact, run_float
+from tests.engine.pieces import minimum
+from tests.engine.relaxed import Problem, disjunct, problem
+from tests.nets import EXACT_SHAPES, Box, boxes, dense, random_layers, seeds, varied
+
+plenty = Budget.of(None)
+quick = settings(deadline=None, max_examples=30)
+
+
+def proved(found: Problem, disjuncts: Sequence[Disjunct], goals: Sequence[int]) -> tuple[ProofTree, list[GuidedStep]]:
+    tree = ProofTree()
+    steps = list(guided_tree(found.prover, tree, 0, found.lower, found.upper, disjuncts, goals, plenty))
+    return tree, steps
+
+
+def exact_minimum(found: Problem, y: Sequence[float]) -> Fraction:
+    return minimum(found.program, *found.box, [Fraction(float(v)) for v in y], [])
+
+
+@quick
+@given(seeds, st.sampled_from(EXACT_SHAPES), boxes(2))
+def test_a_guided_tree_closes_what_holds_and_finds_what_does_not(seed: int, shape: str, box: Box) -> None:
+    rng = np.random.default_rng(seed)
+    found = problem(varied(rng, shape).program, box)
+    y = rng.integers(-8, 9, 2) / 4
+    least = float(exact_minimum(found, y))
+    tree, steps = proved(found, [disjunct([y], [least - 0.01])], [0])
+    if y.any():  # a row of zeros is bounded by its rounding, below its threshold or not
+        assert steps[-1].open == 0
+        assert close([tree]).leaves == tree.leaves
+    _, steps = proved(found, [disjunct([y], [least + 0.01])], [0])
+    assert steps[-1].open > 0
+    violating = []
+    for step in steps:
+        if step.candidate is not None:
+            x = [Fraction(float(v)) for v in np.clip(step.candidate, found.prover.x_lower, found.prover.x_upper)]
+            violating.append(sum(Fraction(float(b)) * o for b, o in zip(y, run_exact(found.program, x), strict=True)))
+    assert min(violating) <= Fraction(least + 0.01)
+
+
+def gap() -> Problem:
+    """y = 2 relu(x) - 2 relu(x + 1/2) on [-1, 1] as (y, -y, y): its minimum is -1, which one LP bounds by -3/2."""
+    rows = [[2.0, -2.0], [-2.0, 2.0], [2.0, -2.0]]
+    program = dense([([[1.0], [1.0]], [0.0, 0.5]), (rows, [0.0] * 3)]).program
+    return problem(program, ((Fraction(-1),), (Fraction(1),)))
+
+
+def test_goals_get_trees_of_their_own_below_forks() -> None:
+    # Alone closed by the first LP: y <= -2.  To be split: y <= -1.1, and -y <= -0.6 never (y <= 0).
+    disjuncts = [
+        disjunct([[1.0, 0.0, 0.0]], [-2.0]),
+        disjunct([[1.0, 0.0, 0.0]], [-1.1]),
+        disjunct([[0.0, 1.0, 0.0]], [5.0]),  # true everywhere, but no goal
+        disjunct([[0.0, 0.0, 1.0]], [-1.2]),
+    ]
+    tree, steps = proved(gap(), disjuncts, [0, 1, 3])
+    assert steps[-1].open == 0
+    branches = [step for _, step in tree.preorder()]
+    assert [step.disjuncts for step in branches if isinstance(step, Fork)] == [(0,), (1,)]
+    assert any(isinstance(step, SplitNeuron) for step in branches)
+    proof = close([tree]).trees[0]
+    assert all(not kind[2].atoms and kind[2].vector is None for kind in proof.kinds)
+
+
+def test_a_tree_below_a_node_leaves_the_rest_alone() -> None:
+    found, tree = gap(), ProofTree()
+    first = tree.split_neuron(0, 0)
+    lower = np.maximum(found.lower, [0.0, -np.inf])
+    steps = list(
+        guided_tree(found.prover, tree, first + 1, lower, found.upper, [disjunct([[1.0, 0, 0]], [-1.1])], [0], plenty)
+    )
+    assert steps[-1].open == 0
+    still_open = [node for node, step in tree.preorder() if getattr(step, "kind", 0) == -1]
+    assert still_open == [first]
+
+
+def test_an_empty_node_closes_at_once() -> None:
+    found, tree = gap(), ProofTree()
+    lower, upper = found.lower + 5.0, found.upper
+    steps = list(guided_tree(found.prover, tree, 0, lower, upper, [disjunct([[1.0, 0, 0]], [9.0])], [0], plenty))
+    assert [step.open for step in steps] == [0] and steps[0].nodes == 0
+    assert close([tree]).leaves == 1
+
+
+def test_a_stuck_leaf_ends_the_tree_and_stays_open() -> None:
+    # A threshold at the exact minimum: no split proves it and no rounding-free float point is below it.
+    found = gap()
+    tree, steps = proved(found, [disjunct([[1.0, 0.0, 0.0]], [-1.0])], [0])
+    assert steps[-1].is_stuck and steps[-1].open > 0
+    assert any(getattr(step, "kind", 0) == -1 for _, step in tree.preorder())
+
+
+def test_a_spent_budget_ends_the_tree() -> None:
+    found = gap()
+    steps = list(
+        guided_tree(
+            found.prover, ProofTree(), 0, found.lower, found.upper, [disjunct([[1.0, 0, 0]], [-1.1])], [0], Budget(0, 0)
+        )
+    )
+    assert len(steps) == 1 and steps[-1].open > 0
+
+
+@quick
+@given(seeds, st.sampled_from(EXACT_SHAPES), boxes(2))
+def test_the_hunt_finds_what_is_there_and_nothing_else(seed: int, shape: str, box: Box) -> None:
+    rng = np.random.default_rng(seed)
+    found = problem(varied(rng, shape).program, box)
+    y = rng.integers(-8, 9, 2) / 4
+    least = float(exact_minimum(found, y))
+    there = hunt(found.prover, found.lower, found.upper, disjunct([y], [least + 0.1]), plenty, 10.0)
+    values = run_float(found.program, np.clip(there.points, found.prover.x_lower, found.prover.x_upper))
+    assert (values[found.program.output] @ y).min() <= least + 0.1
+    nothing = hunt(found.prover, found.lower, found.upper, disjunct([y], [least - 0.1]), plenty, 10.0)
+    assert nothing.status is Status.INFEASIBLE and not len(nothing.points)
+
+
+def test_the_hunt_keeps_its_time() -> None:
+    rng = np.random.default_rng(0)
+    program = dense(random_layers(rng, (40, 60, 60, 60, 2), eighths=False)).program
+    found = problem(program, ((Fraction(-1),) * 40, (Fraction(1),) * 40))
+    before = time.monotonic()
+    result = hunt(found.prover, found.lower, found.upper, disjunct([[1.0, -1.0]], [-1e5]), plenty, 0.5)
+    assert result.unstable > 100
+    assert time.monotonic() - before < 6.0  # on a busy machine
