@@ -19,8 +19,11 @@ from pathlib import Path
 
 TESTS = {
     "checker/kernel.py": "tests/checker/test_kernel.py tests/checker_fast/test_kernel.py tests/checker/test_tree.py "
-    "tests/checker/test_check.py",
-    "checker/tree.py": "tests/checker/test_tree.py tests/checker/test_check.py",
+    "tests/checker/test_check.py tests/checker/test_refine.py",
+    "checker/refine.py": "tests/checker/test_refine.py tests/checker/test_walk.py",
+    "checker/walk.py": "tests/checker/test_walk.py tests/checker/test_tree.py tests/checker/test_check.py",
+    "checker/plan.py": "tests/checker/test_plan.py tests/checker/test_walk.py",
+    "checker/tree.py": "tests/checker/test_tree.py tests/checker/test_walk.py tests/checker/test_check.py",
     "checker/query.py": "tests/checker/test_kernel.py tests/checker/test_tree.py tests/checker/test_check.py",
     "checker/integer.py": "tests/checker/test_integer.py tests/checker/test_network.py tests/checker/test_check.py",
 }
