@@ -70,7 +70,7 @@ class Relaxation:
         A second call goes on from the first.  worth: (N,), what a better bound of a neuron brings, so that the rows
         that matter come first where the effort does not suffice for all.
         """
-        known = self._root or derive(self.full, self.x_lower, self.x_upper, effort.clock, self.tick)
+        known = self._root or derive(self.full, self.x_lower, self.x_upper, self.tick)
         found = improve(self.full, known, effort, worth, self.tick) if effort.steps else known
         self.adopt(found)
         return found

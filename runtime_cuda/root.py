@@ -6,7 +6,7 @@ enter the error terms: over boxes with hundreds of inputs the rows cost more tha
 
 A second derivation optimises the slopes of the rows themselves (alpha-CROWN), each row its own, and starts from the
 bounds of the first, in the same order, so that every layer uses the better bounds below it.  How many steps, and for
-how many rows, follows from what the rows of each layer took in the first.  Where not all can have their steps, those
+how many rows, follows from the time that a few rows of each layer take.  Where not all can have their steps, those
 that are worth most get them, and the other open neurons get an adaptive row over the better bounds below.  What was
 done is recorded so that a certificate can repeat it: rule 0, or slopes by row and neuron.
 """
@@ -14,7 +14,7 @@ done is recorded so that a certificate can repeat it: rule 0, or slopes by row a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -28,18 +28,19 @@ from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slop
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.rounding import up
 
-STEP_COST = 2.0  # of a step in float32, there and back, in adaptive float64 rows
+OVERHEAD = 1.5  # of a step over its two passes
+SAMPLE = 8  # neurons whose rows are timed
 FEWEST_STEPS = 6  # what a row must get to be worth the trouble
 PIECE = 1 << 20  # coefficients of one pass: 8 MB, little beyond the cache and quick to be had from the system
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much may be spent at the root: seconds, by `clock`, and steps of slope optimisation at most."""
+    """How much may be spent at the root: seconds by `clock`, and steps of slope optimisation at most."""
 
     seconds: float = 1.0
     steps: int = 20
-    clock: Callable[[], float] = time.perf_counter
+    clock: Callable[[], float] = time.thread_time
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +57,13 @@ class RowsUsed:
 
 @dataclass(frozen=True, eq=False)
 class Root:
-    """Bounds in force (N,), by node the error terms in force, and the derivations (each with a forward pass) used.
-
-    seconds: by node what one adaptive row of the layer took.
-    """
+    """Bounds in force (N,), by node the error terms in force, and the derivations (each with a forward pass) used."""
 
     lower: Any
     upper: Any
     empty: bool
     ground: Ground
     recipes: tuple[tuple[RowsUsed, ...], ...]
-    seconds: Mapping[int, float]
 
 
 class _Derivation:
@@ -202,25 +199,20 @@ def _parts(index: Any, numbers: int) -> list[Any]:
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
-def derive(net: Prepared, x_lower: Any, x_upper: Any, clock: Callable[[], float], tick: Callable[[], None]) -> Root:
+def derive(net: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None]) -> Root:
     """Bounds over the box (n0,) by intervals and adaptive rows."""
     top = net.backend.xp.full(net.width, net.backend.xp.inf)
     first = _Derivation(net, x_lower, x_upper, -top, top, tick)
-    seconds: dict[int, float] = {}
-
-    def tighten(derivation: _Derivation, v: int, k: int) -> None:
-        started, count = clock(), len(derivation.open_neurons(v))
-        derivation.adaptive_rows(v, k)
-        seconds[v] = (clock() - started) / max(1, count)
-
-    first.run(tighten)
-    return Root(first.lower, first.upper, first.empty, first.ground(), (tuple(first.used),), seconds)
+    first.run(_Derivation.adaptive_rows)
+    return Root(first.lower, first.upper, first.empty, first.ground(), (tuple(first.used),))
 
 
 def improve(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callable[[], None]) -> Root:
     """The same bounds, improved by rows with optimised slopes as far as the effort allows; worth: (N,) or None."""
-    steps, chosen = _plan(net, known, effort, worth)
-    if known.empty or not steps or not chosen.any():
+    if known.empty:
+        return known
+    steps, chosen = _plan(net, known, effort, worth, tick)
+    if not steps or not chosen.any():
         return known
     better = _Derivation(net, known.ground.x_lower, known.ground.x_upper, known.lower, known.upper, tick)
 
@@ -235,17 +227,34 @@ def improve(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callab
 
     better.run(tighten)
     recipes = (*known.recipes, tuple(better.used))
-    return Root(better.lower, better.upper, better.empty, better.ground(), recipes, known.seconds)
+    return Root(better.lower, better.upper, better.empty, better.ground(), recipes)
 
 
-def _plan(net: Prepared, known: Root, effort: Effort, worth: Any) -> tuple[int, Any]:
+def _step_seconds(net: Prepared, known: Root, clock: Callable[[], float], tick: Callable[[], None]) -> Any:
+    """(N,): what a step for both rows of a neuron takes, from a few rows of every layer there and back."""
+    xp = net.backend.xp
+    packed = net.pack(net.backend.to_numpy(known.upper) > 0) if net.packable else net
+    rough = Passes(packed, net, known.ground, tick, single=True)
+    relaxed = rough.relax(known.lower[packed.kept][None], known.upper[packed.kept][None])
+    seconds = xp.zeros(net.width)
+    for v in list(net.slots)[1:]:
+        if packed.sizes[v]:
+            start = rough.units(v, xp.arange(min(packed.sizes[v], SAMPLE))[None])
+            times = []
+            for _ in range(2):  # the first prepares what the second uses
+                began = clock()
+                rough.ascend(rough.descend(start, relaxed, rigorous=False, keep=True), relaxed)
+                times.append(clock() - began)
+            seconds[net.slots[v]] = OVERHEAD * min(times) / min(packed.sizes[v], SAMPLE)
+    return seconds
+
+
+def _plan(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callable[[], None]) -> tuple[int, Any]:
     """How many steps, and (N,) which neurons' rows are to have them."""
     xp = net.backend.xp
     is_open = (known.lower < 0) & (known.upper > 0)
-    cost = xp.zeros(net.width)
-    for v, slot in net.slots.items():
-        cost[slot] = STEP_COST * known.seconds[v]
-    total = float(cost[is_open].sum())
+    cost = xp.where(is_open, _step_seconds(net, known, effort.clock, tick), 0.0)
+    total = float(cost.sum())
     steps = effort.steps if effort.steps * total <= effort.seconds else int(effort.seconds / total)
     if steps >= min(effort.steps, FEWEST_STEPS):
         return steps, is_open
@@ -253,5 +262,5 @@ def _plan(net: Prepared, known: Root, effort: Effort, worth: Any) -> tuple[int, 
     worth = xp.where(is_open, -known.lower * known.upper if worth is None else worth, 0.0)
     order = xp.argsort(-worth, kind="stable")
     fits = xp.zeros(net.width, dtype=bool)
-    fits[order] = steps * xp.cumsum(xp.where(is_open, cost, 0.0)[order]) <= effort.seconds
+    fits[order] = steps * xp.cumsum(cost[order]) <= effort.seconds
     return steps, fits & is_open & (worth > 0)
