@@ -43,7 +43,7 @@ class Block:
     """Open boxes, structure of arrays, worst last.
 
     x_lower, x_upper (B, n0) on the grid; lower, upper (B, width) inherited bounds; case (B,) position in the family;
-    node (B,) in that case's tree; score (B,) best proved margin of the parent (negative).
+    node (B,) in that case's tree; score (B,) best proved margin of the parent (negative); share (B,) of all cases.
     """
 
     x_lower: Matrix
@@ -53,6 +53,7 @@ class Block:
     case: npt.NDArray[np.int64]
     node: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
+    share: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return int(self.case.shape[0])
@@ -66,13 +67,14 @@ class Block:
             self.case[index],
             self.node[index],
             self.score[index],
+            self.share[index],
         )
 
 
 def _join(blocks: list[Block]) -> Block:
     if len(blocks) == 1:
         return blocks[0]
-    names = ("x_lower", "x_upper", "lower", "upper", "case", "node", "score")
+    names = ("x_lower", "x_upper", "lower", "upper", "case", "node", "score", "share")
     return Block(*(np.concatenate([getattr(b, name) for b in blocks]) for name in names))
 
 
@@ -115,6 +117,7 @@ class Search:
     progress: Progress = field(default_factory=Progress)
     queue: list[Block] = field(default_factory=list)
     stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can improve
+    memory_bytes: int = 4 << 30  # of the queue: above half of it boxes are taken one by one, depth first
     kernel: Kernel | None = None  # compiled bounds, where they fit the network
 
     def start(self) -> None:
@@ -131,13 +134,39 @@ class Search:
             index,
             np.zeros(count, dtype=np.int64),
             np.full(count, -np.inf),
+            np.full(count, 1.0 / max(1, count)),
         )
+        self._waiting = np.zeros(count, dtype=np.int64)
+        self.progress.share = 0.0
         self.push(root.take(index[::-1]))
 
     def push(self, block: Block) -> None:
         if len(block):
             self.queue.append(block)
-            self.progress.open += len(block)
+            self._count(block, 1)
+
+    def _count(self, block: Block, sign: int) -> None:
+        self.progress.open += sign * len(block)
+        self.progress.share += sign * float(block.share.sum())
+        np.add.at(self._waiting, block.case, sign)
+
+    def closed_cases(self) -> list[int]:
+        """Cases (positions in the family) of which no box is open; between two rounds."""
+        return sorted(set(np.flatnonzero(self._waiting == 0).tolist()) - {case for case, _ in self.stuck})
+
+    def drop(self, case: int) -> None:
+        """Forget the open boxes of a case: it was proved elsewhere."""
+        queue, self.queue = self.queue, []
+        for block in queue:
+            kept = block.take(block.case != case)
+            self._count(block, -1)
+            self.push(kept)
+
+    @property
+    def _batch(self) -> int:
+        """Boxes of the next batch: one at a time once the queue is too large, for it then grows by one a level."""
+        held = self.progress.open * (self.net.sizes[0] * 2 + self.net.width * 2) * 8
+        return 1 if 2 * held > self.memory_bytes else self.progress.batch
 
     @property
     def is_done(self) -> bool:
@@ -147,7 +176,7 @@ class Search:
         """Work until the queue is empty or the budget is spent; the caller may stop at any yield."""
         while self.queue and not budget.is_spent:
             before = budget.elapsed_s
-            block = self._pop(self.progress.batch)
+            block = self._pop(self._batch)
             try:
                 candidates = self._step(block, budget)
             except OutOfTime:
@@ -184,7 +213,7 @@ class Search:
             taken.append(block)
             count -= len(block)
         result = _join(taken)
-        self.progress.open -= len(result)
+        self._count(result, -1)
         return result
 
     def _step(self, block: Block, budget: Budget) -> list[Candidate]:
@@ -246,6 +275,7 @@ class Search:
         for b in np.flatnonzero(closed):
             self.trees[block.case[b]].close_leaf(int(block.node[b]), verdict.kind(int(b)))
         self.progress.leaves += int(closed.sum())
+        self.progress.rules["rule"] += int(closed.sum())
         return np.flatnonzero(~closed)
 
     def _candidates(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> list[Candidate]:
@@ -317,4 +347,5 @@ class Search:
         x_upper[rows[side == 0], d[side == 0]] = first[picks, d][side == 0]
         x_lower[rows[side == 1], d[side == 1]] = second[picks, d][side == 1]
         node = np.repeat(child, 2) + side
-        return Block(x_lower, x_upper, lower[picks], upper[picks], parent.case[picks], node, margins[picks])
+        share = 0.5 * parent.share[picks]
+        return Block(x_lower, x_upper, lower[picks], upper[picks], parent.case[picks], node, margins[picks], share)

@@ -15,8 +15,9 @@ class Options:
     """timeout_s: wall-clock limit, None for no limit.
     certify: write a certificate and claim `unsat` only after the accelerated checker has accepted it.
     trust: engines whose word counts without a certificate (`crown`: bounds for operators that the checker lacks).
-    seed: of the random points of the attack; memory_bytes: of the queue of open boxes; report: called after batches.
-    device: `numpy` or `cupy`.
+    seed: of the random points of the attack; memory_bytes: of the open boxes and nodes: above half of it they are taken
+    one at a time, depth first; report: called after batches; device: `numpy` or `cupy`.
+    branching: how ReLU splitting chooses neurons: `sensitivity`, `babsr` or `fsb`.
     """
 
     timeout_s: float | None = None
@@ -26,3 +27,4 @@ class Options:
     memory_bytes: int = 4 << 30
     report: Reporter | None = None
     device: str = "numpy"
+    branching: str = "sensitivity"

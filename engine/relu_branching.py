@@ -105,7 +105,7 @@ class Scores:
 
 
 def sensitivity(layers: Influence, lower: Matrix, upper: Matrix, below: Matrix, z: Matrix) -> Scores:
-    """Scores from a row's coefficients over the neurons' outputs and the neurons' values at its minimum, (B, N) each."""
+    """Scores from a row's coefficients over the neurons' outputs and the values z at its minimum, (B, N) each."""
     unstable = (lower < 0) & (upper > 0)
     width = np.where(unstable, upper - lower, 1.0)
     weight = np.where(unstable, np.maximum(-below, 0.0), 0.0)

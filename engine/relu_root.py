@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget
 from farkas.engine.problem import Family, Matrix, Vector
 from farkas.engine.relu_branching import Influence, influence
@@ -45,7 +46,18 @@ def closing_vector(rows: Optimised, b: int) -> SlopeVector:
     """What line b of an optimised batch was proved with."""
     pins = rows.pins[b]
     used = np.flatnonzero(pins)
-    return SlopeVector(rows.slopes[b], tuple((int(g), int(round(float(pins[g]) / PIN_UNIT))) for g in used))
+    return SlopeVector(rows.slopes[b], tuple((int(g), round(float(pins[g]) / PIN_UNIT)) for g in used))
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Derivations, and the disjuncts that were refuted under them and not before.
+
+    They stand apart in the tree: a slope rule's bound need not hold on under better bounds.
+    """
+
+    recipes: tuple[Recipe, ...]
+    closed: dict[int, Closing] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -62,11 +74,10 @@ class CaseRoot:
     relaxation: Relaxation
     margin: float
     evaluate: Callable[[Matrix], Matrix]
-    tree: ProofTree = field(default_factory=ProofTree)
     found: Root | None = None
+    stages: list[Stage] = field(default_factory=list)
     closed: dict[int, Closing] = field(default_factory=dict)
     best: dict[int, tuple[Vector, Vector, float]] = field(default_factory=dict)  # weights, slopes, excess when open
-    places: dict[int, int] = field(default_factory=dict)  # disjunct -> its node below the forks
     influence: Influence = ()
 
     def __post_init__(self) -> None:
@@ -140,6 +151,14 @@ class CaseRoot:
             best = np.maximum(best, -values[:, atoms].max(axis=1) if atoms else np.inf)
         return best
 
+    def candidates(self, points: Matrix, progress: Progress) -> list[Candidate]:
+        """The points that violate in float64, or the one that is nearest to it."""
+        slack = self.slack(points)
+        worst = int(np.argmax(slack))
+        progress.closest = min(progress.closest, -float(slack[worst]))
+        chosen = np.flatnonzero(slack >= 0)[:8] if slack[worst] >= 0 else [worst]
+        return [Candidate(self.case, points[i], float(slack[i])) for i in chosen]
+
     def _excess(self, points: Matrix) -> Matrix:
         """(B, R): by how much every atom fails at each point."""
         values = self.evaluate(points) @ self.family.y_rows.T
@@ -153,8 +172,10 @@ class CaseRoot:
     ) -> Optimised:  # fmt: skip
         """`Relaxation.optimise` with NumPy arrays on both sides."""
         backend = self.relaxation.full.backend
-        given = [None if a is None else backend.asarray(a) for a in (lower, upper, y_rows, x_rows, slopes, pins)]
-        rows = self.relaxation.optimise(*given, steps)
+        l, u, y, x, a, b = (
+            None if v is None else backend.asarray(v) for v in (lower, upper, y_rows, x_rows, slopes, pins)
+        )
+        rows = self.relaxation.optimise(l, u, y, x, a, b, steps)
         return Optimised(*(backend.to_numpy(getattr(rows, f)) for f in Optimised.__dataclass_fields__))
 
     # Stages ----------------------------------------------------------------------------------------------------------
@@ -171,7 +192,8 @@ class CaseRoot:
                 points = self._try_rows(STEPS) or points
                 if not self._moves(before):
                     break
-        self._write()
+        if self._is_open:
+            self.influence = influence(self.relaxation, self.lower, self.upper)
         return points
 
     @property
@@ -179,12 +201,21 @@ class CaseRoot:
         return not self._root.empty and len(self.closed) < len(self.atoms_of)
 
     @property
+    def open(self) -> list[int]:
+        """The disjuncts that the root does not refute."""
+        return [d for d in range(len(self.atoms_of)) if d not in self.closed] if self._is_open else []
+
+    @property
     def _root(self) -> Root:
         assert self.found is not None, "the root is bounded first"
         return self.found
 
     def _bound_neurons(self, effort: Effort) -> None:
+        before = 0 if self.found is None else len(self.found.recipes)
         self.found = self.relaxation.root(effort)
+        # Invariant: a later derivation begins with the recipes of the one before.
+        recipes = self.found.recipes[before:]
+        self.stages.append(Stage(tuple(Recipe(True, tuple(_group(used) for used in recipe)) for recipe in recipes)))
         to_numpy = self.relaxation.full.backend.to_numpy
         self.lower, self.upper = to_numpy(self.found.lower), to_numpy(self.found.upper)
         self.columns = np.flatnonzero((self.lower < 0) & (self.upper > 0))
@@ -243,53 +274,59 @@ class CaseRoot:
             d = int(disjunct[i])
             if closed[i] and d not in self.closed:
                 vector = None if slopes is None and steps == 0 else closing_vector(rows, int(i))
-                self.closed[d] = Closing(0, self.atoms(d, weights[i]), vector)
+                self.closed[d] = self.stages[-1].closed[d] = Closing(0, self.atoms(d, weights[i]), vector)
             if d not in self.best or excess[i] / weights[i].sum() > self.best[d][2] / self.best[d][0].sum():
                 self.best[d] = weights[i], rows.free_slopes[i], float(excess[i])
         return [rows.point[i] for i in range(count) if int(disjunct[i]) not in self.closed]
 
     # The tree --------------------------------------------------------------------------------------------------------
 
-    def _write(self) -> None:
-        """Derivations, the leaf of what the root closed, and the forks of the rest."""
-        for recipe in self._root.recipes:
-            self.tree.derive(0, Recipe(True, tuple(_group(used) for used in recipe)))
+    def plant(self, tree: ProofTree) -> dict[int, int]:
+        """Write derivations, the leaves of what the root closed, and forks into a new tree; disjunct -> its node."""
         unstable = np.zeros(self.width, dtype=bool)
         unstable[self.columns] = True
-        self.tree.note_unstable(unstable)
-        if not self._is_open:
-            self.tree.close_leaf(0, self.kind(self.closed))
-            return
-        node = 0
-        if self.closed:
-            child = self.tree.fork(node, tuple(sorted(self.closed)))
-            self.tree.close_leaf(child, self.kind(self.closed))
-            node = child + 1
-        left = [d for d in range(len(self.atoms_of)) if d not in self.closed]
+        tree.note_unstable(unstable)
+        left, goals, node = self.open, len(self.atoms_of), 0
+        for stage in self.stages:
+            for recipe in stage.recipes:
+                tree.derive(node, recipe)
+            goals -= len(stage.closed)
+            if not goals or (self._root.empty and stage is self.stages[-1]):
+                tree.close_leaf(node, self.kind(stage.closed))
+                return {}
+            if stage.closed:
+                child = tree.fork(node, tuple(sorted(stage.closed)))
+                tree.close_leaf(child, self.kind(stage.closed))
+                node = child + 1
+        places = {}
         for d in left[:-1]:
-            self.places[d] = self.tree.fork(node, (d,))
-            node = self.places[d] + 1
-        self.places[left[-1]] = node
+            places[d] = tree.fork(node, (d,))
+            node = places[d] + 1
+        places[left[-1]] = node
+        return places
 
-    def open_nodes(self) -> Nodes:
-        """One node for every disjunct that the root left open, worst last."""
-        self.influence = influence(self.relaxation, self.lower, self.upper)
-        order = sorted(self.places, key=lambda d: -self._start(d)[2])
+    def open_nodes(self, places: Mapping[int, int], lower: Vector, upper: Vector, share: float) -> Nodes:
+        """A node of the tree for each of some disjuncts, worst last; lower, upper (N,): bounds in force there."""
+        order = sorted(places, key=lambda d: -self._start(d)[2])
         count, starts = len(order), [self._start(d) for d in order]
         width = len(self.columns)
         one = np.zeros(count, dtype=np.int64)
         slopes = np.clip(np.floor(256 * np.array([s for _, s, _ in starts])[:, self.columns] + 0.5), 0, 255)
         parents = Parents(
-            np.tile(rounded_down(self.lower[self.columns]), (count, 1)),
-            np.tile(rounded_up(self.upper[self.columns]), (count, 1)),
+            np.tile(rounded_down(lower[self.columns]), (count, 1)),
+            np.tile(rounded_up(upper[self.columns]), (count, 1)),
             slopes.astype(np.uint8), np.zeros((count, -(-width // 8)), dtype=np.uint8),
             np.zeros((count, 0), dtype=np.int32), np.zeros((count, 0), dtype=np.float32),
             np.array([w for w, _, _ in starts]).astype(np.uint8),
         )  # fmt: skip
         return Nodes(
-            parents, np.arange(count), one + NONE, one.astype(bool), np.array([self.places[d] for d in order]),
-            np.array(order), np.array([e for _, _, e in starts]), one, np.full(count, 1.0 / count),
+            parents, np.arange(count), one + NONE, one.astype(bool), np.array([places[d] for d in order]),
+            np.array(order), np.array([e for _, _, e in starts]), one, np.full(count, share / count),
         )  # fmt: skip
+
+    def margin_of(self, d: int) -> float:
+        """By how much a disjunct's best row clears its threshold at the root (< 0 when it is open)."""
+        return self._start(d)[2]
 
     def _start(self, d: int) -> tuple[Vector, Vector, float]:
         """Weights, slopes and margin to go on from; a disjunct without atoms has none and closes only where empty."""

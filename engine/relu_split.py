@@ -6,9 +6,10 @@ that disjuncts do not multiply each other's leaves.  Then batches of open nodes:
 force, the rows of the neurons that matter are bounded again (unstable, in layers above the split, with at least a
 twentieth of their layer's largest effect), the disjunct's row is optimised for a few steps from the parent's slopes and
 pins, and the node closes (the bound clears the threshold, or nothing is left in it) or is split by score
-(`relu_branching`).  Better intermediate bounds matter far more than better final slopes: 126 nodes where fixed ones
-needed 5726.  But on a convolutional network the rows of one node may cost a hundred final rows, so their number is
-limited by what a row was measured to cost beside the rest of the node.
+(`relu_branching`); what is fully split or stands still goes to a linear program (`relu_leaves`).  Better intermediate
+bounds matter far more than better final slopes: 126 nodes where fixed ones needed 5726.  But on a convolutional network
+the rows of one node may cost a hundred final rows, so their number is limited by what a row was measured to cost beside
+the rest of the node.
 
 Depth first with the worst child on top, so that memory stays bounded by depth times batch; above the limit of memory
 batches shrink to single nodes, and then the stack grows by one node a level.
@@ -26,7 +27,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,16 @@ import numpy.typing as npt
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Matrix, Vector
-from farkas.engine.relu_branching import Scores, babsr, sensitivity, worthwhile
+from farkas.engine.relu_branching import babsr, sensitivity, worthwhile
+from farkas.engine.relu_leaves import LeafPrograms
 from farkas.engine.relu_nodes import NONE, Integers, Nodes, Parents, Stack, rounded_down, rounded_up, slope_values
+from farkas.engine.relu_place import in_force
 from farkas.engine.relu_root import CaseRoot, closing_vector
-from farkas.engine.tree import Closing, ProofTree, Recipe, RowGroup, SplitNeuron
+from farkas.engine.tree import Closing, ProofTree, Recipe, RowGroup
 from farkas.runtime_cuda.relaxation import Optimised
+
+if TYPE_CHECKING:
+    from farkas.engine.lp_leaf import LeafResult
 
 STEPS = 4  # of slope optimisation a node: as good as 20, from the parent's slopes
 LARGEST_BATCH = 512
@@ -46,7 +52,6 @@ SLOW_S, QUICK_S = 0.25, 0.1  # a batch that takes longer halves the next one, a 
 ROWS_SHARE = 8.0  # rows bounded again may take this many times the rest of a node
 FEWEST_ROWS = 8
 WORKING_ARRAYS = 64  # float64 arrays of a batch's size that bounding it may hold at once
-STALLED_AFTER = 4
 MOVED = 1e-3  # of the margin: a split that raises it by less did not help
 
 
@@ -80,26 +85,36 @@ class Bounded:
     value: Vector  # (B,) by how much the disjunct's row clears its threshold
     closed: npt.NDArray[np.bool_]
 
+    @property
+    def unstable(self) -> npt.NDArray[np.bool_]:
+        return np.asarray((self.lower < 0) & (self.upper > 0))
+
 
 @dataclass(eq=False)
 class ReluSearch:
     """One case; `rounds` yields after each batch, with the candidates that it met."""
 
     root: CaseRoot
+    tree: ProofTree
     branching: str
     memory_bytes: int
     progress: Progress = field(default_factory=Progress)
     stack: Stack = field(default_factory=Stack)
     stuck: list[int] = field(default_factory=list)
     costs: Costs = field(default_factory=Costs)
+    seconds: float = 0.0
 
-    @property
-    def tree(self) -> ProofTree:
-        return self.root.tree
+    def __post_init__(self) -> None:
+        self.programs = LeafPrograms(self.root)
 
     def start(self) -> None:
-        """Put the disjuncts that the root left open on the stack."""
-        self.stack.push(self.root.open_nodes())
+        """Begin the tree, and put the disjuncts that the root left open on the stack."""
+        root = self.root
+        places = root.plant(self.tree)
+        if places:
+            self.stack.push(root.open_nodes(places, root.lower, root.upper, 1.0))
+        self.progress.leaves += len(places) < len(root.atoms_of)
+        self._count()
 
     @property
     def is_closed(self) -> bool:
@@ -117,8 +132,10 @@ class ReluSearch:
                 return
             finally:
                 self._count()
+            spent = budget.elapsed_s - before
+            self.seconds += spent
+            self._adapt(spent)
             yield candidates
-            self._adapt(budget.elapsed_s - before)
 
     def _count(self) -> None:
         self.progress.open, self.progress.share = len(self.stack), self.stack.share
@@ -141,18 +158,33 @@ class ReluSearch:
     def _step(self, block: Nodes, budget: Budget, *, close: bool = True) -> list[Candidate]:
         wanted = self._wanted(block)
         bounded = self._bound(block, wanted)
-        scores = self._scores(block, bounded) if not bounded.closed.all() else None
+        programs = self._solve(block, bounded, budget)
         # From here on nothing is interrupted: what was done is written down whole.
         self._derive(block, wanted)
         self.progress.boxes += len(block)
-        still = np.flatnonzero(~(bounded.closed & close))
-        for b in np.flatnonzero(bounded.closed & close):
-            self._close(block, bounded, int(b))
-        if not len(still):
+        still = []
+        for b in range(len(block)):
+            closing = self._closing(block, bounded, b, programs.get(b)) if close else None
+            if closing is None:
+                still.append(b)
+            else:
+                self.tree.close_leaf(int(block.node[b]), self.root.kind({int(block.disjunct[b]): closing}))
+                self.progress.leaves += 1
+        if not still:
             return []
-        assert scores is not None, "open nodes were scored"
-        self._split(block, bounded, scores, still)
-        return self._candidates(bounded, still)
+        self._split(block, bounded, np.array(still), programs)
+        return self._candidates(bounded, still, programs)
+
+    def _solve(self, block: Nodes, bounded: Bounded, budget: Budget) -> dict[int, LeafResult]:
+        """Linear programs of the open nodes that are fully split or stand still."""
+        results = {}
+        unstable: npt.NDArray[np.bool_] = np.any(bounded.unstable, axis=1)
+        for b in np.flatnonzero(~bounded.closed)[::-1]:
+            if not unstable[b] or self.programs.may_help(int(block.stalled[b]), self.seconds):
+                results[int(b)] = self.programs.solve(
+                    bounded.lower[b], bounded.upper[b], int(block.disjunct[b]), budget
+                )
+        return results
 
     # Bounds ----------------------------------------------------------------------------------------------------------
 
@@ -191,7 +223,7 @@ class ReluSearch:
         root, relaxation = self.root, self.root.relaxation
         asarray, to_numpy = relaxation.full.backend.asarray, relaxation.full.backend.to_numpy
         lower, upper = self._in_force(block)
-        empty = (lower > upper).any(axis=1)
+        empty: npt.NDArray[np.bool_] = np.any(lower > upper, axis=1)
         start = time.perf_counter()
         if wanted:
             found = relaxation.refresh(asarray(lower), asarray(upper), {k: asarray(p) for k, p in wanted.items()})
@@ -231,49 +263,55 @@ class ReluSearch:
             if groups:
                 self.tree.derive(int(block.node[b]), Recipe(False, tuple(groups)))
 
-    def _close(self, block: Nodes, bounded: Bounded, b: int) -> None:
-        root, d = self.root, int(block.disjunct[b])
+    def _closing(self, block: Nodes, bounded: Bounded, b: int, result: LeafResult | None) -> Closing | None:
+        """Why node b is closed, or None; counted by its rule."""
+        rules = self.progress.rules
         if bounded.empty[b]:
-            closing, rule = Closing(0, ()), "empty"
-        else:
+            rules["empty"] += 1
+            return Closing(0, ())
+        if bounded.closed[b]:
             vector = closing_vector(bounded.rows, b)
-            closing = Closing(0, root.atoms(d, block.parents.weights[block.parent[b]]), vector)
-            rule = "pins" if vector.pins else "slopes"
-        self.tree.close_leaf(int(block.node[b]), root.kind({d: closing}))
-        self.progress.leaves += 1
-        self.progress.rules[rule] += 1
+            rules["pins" if vector.pins else "slopes"] += 1
+            return Closing(0, self.root.atoms(int(block.disjunct[b]), block.parents.weights[block.parent[b]]), vector)
+        if result is not None and result.closing is not None:
+            rules["lp"] += 1
+            return result.closing
+        return None
 
-    def _scores(self, block: Nodes, bounded: Bounded) -> Scores:
+    def _split(self, block: Nodes, bounded: Bounded, still: Integers, programs: dict[int, LeafResult]) -> None:
+        """Split the nodes `still` at the neurons of highest score, or as their programs say."""
         root, rows = self.root, bounded.rows
-        return sensitivity(root.influence, bounded.lower, bounded.upper, rows.below, rows.z)
-
-    def _split(self, block: Nodes, bounded: Bounded, scores: Scores, still: Integers) -> None:
-        """Split the nodes `still` at their neurons of highest score; the worst parents' children come last."""
-        root = self.root
-        score = scores.score[still]
-        if self.branching != "sensitivity":
-            score = babsr(root.biases, bounded.lower[still], bounded.upper[still], bounded.rows.below[still])
+        lower, upper, below = bounded.lower[still], bounded.upper[still], rows.below[still]
+        scores = sensitivity(root.influence, lower, upper, below, rows.z[still])
+        score = scores.score if self.branching == "sensitivity" else babsr(root.biases, lower, upper, below)
         # Where no neuron costs the bound anything, any unstable one serves, the widest first.
-        lower, upper = bounded.lower[still], bounded.upper[still]
-        unstable = (lower < 0) & (upper > 0)
+        unstable = bounded.unstable[still]
         score = np.where(unstable, score + 1e-30 * np.minimum(-lower, upper), -1.0)
         neuron = score.argmax(axis=1)
+        for i, b in enumerate(still):
+            if b in programs and programs[b].branch >= 0 and unstable[i, programs[b].branch]:
+                neuron[i] = programs[b].branch
         possible = unstable[np.arange(len(still)), neuron]
         self.stuck.extend(int(n) for n in block.node[still[~possible]])
-        keep = still[possible]
-        if len(keep):
-            self.stack.push(self._children(block, bounded, scores, keep, neuron[possible]))
+        if possible.any():
+            order = np.flatnonzero(possible)
+            order = order[np.argsort(-bounded.value[still[order]], kind="stable")]
+            moved = np.isin(still[order], list(programs))
+            self.stack.push(self._children(block, bounded, still[order], neuron[order], scores.worth[order], moved))
 
-    def _children(self, block: Nodes, bounded: Bounded, scores: Scores, keep: Integers, neuron: Integers) -> Nodes:
+    def _children(
+        self, block: Nodes, bounded: Bounded, keep: Integers, neuron: Integers, worth: Matrix, moved: Any
+    ) -> Nodes:
+        """Both signs of the neurons, in the order given (the worst last); moved: by a linear program of their own."""
         root = self.root
-        order = np.argsort(-bounded.value[keep], kind="stable")
-        keep, neuron = keep[order], neuron[order]
-        wanted = worthwhile(scores.worth[keep], root.layers, self.costs.most_rows)
+        wanted = worthwhile(worth, root.layers, self.costs.most_rows)
         parents = self._parents(block, bounded, keep, wanted[:, root.columns])
-        first = np.array([self.tree.split_neuron(int(block.node[b]), int(n)) for b, n in zip(keep, neuron, strict=True)])
+        first = np.array(
+            [self.tree.split_neuron(int(block.node[b]), int(n)) for b, n in zip(keep, neuron, strict=True)]
+        )
         both = np.repeat(np.arange(len(keep)), 2)
         side = np.tile([0, 1], len(keep))
-        moved = bounded.value[keep] - block.value[keep] > MOVED * abs(block.value[keep])
+        moved = moved | (bounded.value[keep] - block.value[keep] > MOVED * abs(block.value[keep]))
         stalled = np.where(moved, 0, block.stalled[keep] + 1)
         return Nodes(
             parents, both, neuron[both], side == 1, first[both] + side, block.disjunct[keep][both],
@@ -291,23 +329,27 @@ class ReluSearch:
             old.weights,
         )  # fmt: skip
 
-    def _candidates(self, bounded: Bounded, still: Integers) -> list[Candidate]:
+    def _candidates(self, bounded: Bounded, still: Any, programs: dict[int, LeafResult]) -> list[Candidate]:
         """Where the bounds of the open nodes are attained: the points that the search believes in most."""
-        points = bounded.rows.point[still]
-        slack = self.root.slack(points)
-        worst = int(np.argmax(slack))
-        self.progress.closest = min(self.progress.closest, -float(slack[worst]))
-        chosen = np.flatnonzero(slack >= 0)[:8] if slack[worst] >= 0 else [worst]
-        return [Candidate(self.root.case, points[i], float(slack[i])) for i in chosen]
+        points = [bounded.rows.point[still], *(self.programs.points(r) for r in programs.values())]
+        return self.root.candidates(np.concatenate(points), self.progress)
 
     # Repair ----------------------------------------------------------------------------------------------------------
 
     def reopen(self, node: int, budget: Budget) -> None:
         """Take back the closing of a leaf and split it whatever its bounds say; may raise OutOfTime."""
         self.tree.reopen(node)
-        block = self.restore(node)
-        self._step(block, budget, close=False)
-
-    def restore(self, node: int) -> Nodes:
-        """The node as it was when it was closed: bounds in force derived again along the path."""
-        raise NotImplementedError
+        place = in_force(self.root, self.tree, node)
+        nodes = {}
+        for d in place.goals[:-1]:
+            nodes[d] = self.tree.fork(node, (d,))
+            node = nodes[d] + 1
+        nodes[place.goals[-1]] = node
+        block = self.root.open_nodes(nodes, place.lower, place.upper, 0.0)
+        try:
+            self._step(block, budget, close=False)
+        except OutOfTime:
+            self.stack.push(block)
+            raise
+        finally:
+            self._count()

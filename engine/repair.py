@@ -151,5 +151,5 @@ def restore(search: Search, case: int, node: int) -> Block:
             x_upper[:, branch.dimension] = first[:, branch.dimension]
         else:
             x_lower[:, branch.dimension] = second[:, branch.dimension]
-    index = np.array([case]), np.array([node]), np.array([-np.inf])
+    index = np.array([case]), np.array([node]), np.array([-np.inf]), np.zeros(1)
     return Block(x_lower, x_upper, lower, upper, *index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -24,12 +25,29 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
+class ArmStatistics:
+    """What one way of deciding did: seconds, boxes or nodes bounded, leaves closed, still open, linear programs."""
+
+    name: str
+    time_s: float = 0.0
+    boxes: int = 0
+    leaves: int = 0
+    open: int = 0
+    programs: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
 class Statistics:
     """What a run did: boxes bounded, leaves closed, boxes still open, seconds of wall and CPU time.
 
     bound: best proved margin of the worst open box (None when none is open); closest: how far the closest candidate
     was from violating, in the units of the property's left-hand sides (None when none was met); engine: what computed
-    the bounds: `compiled`, or the array module.
+    the bounds: `compiled`, or the array module; arms: by which ways, in the order of their first run; switches: how
+    often one way was left for another; attack_s: in the search for witnesses; rules: leaves by what closes them;
+    programs: linear programs solved.
     """
 
     boxes: int = 0
@@ -41,9 +59,15 @@ class Statistics:
     cpu_s: float = 0.0
     engine: str = "numpy"
     off_grid: int = 0
+    arms: tuple[ArmStatistics, ...] = ()
+    switches: int = 0
+    attack_s: float = 0.0
+    rules: Mapping[str, int] = field(default_factory=dict)
+    programs: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return values | {"arms": [arm.as_dict() for arm in self.arms], "rules": dict(self.rules)}
 
 
 @dataclass(frozen=True)

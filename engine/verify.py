@@ -1,30 +1,36 @@
 """The pipeline: from a query to a verdict.
 
-    query -> lower -> falsify (samples) -> search (bounds, splits, candidates) -> falsify (gradients) -> verdict
-                                                                              -> certify -> verdict
+    query -> lower -> falsify (samples) -> portfolio (bounds, splits, candidates; gradients beside) -> verdict
+                                                                            -> certify -> verdict
 
-`sat` leaves through `Replayer.attempt` only, `unsat` through `close` only; everything else is `unknown`.
+Every family of cases has a portfolio of its own; they take turns, longer ones each time round.  `sat` leaves through
+`Replayer.attempt` only, `unsat` through `close` only; everything else is `unknown`.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
-from farkas.engine.bab import Candidate, Progress, Search
+from farkas.engine.arms import InputArm, Task, arms
+from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget
 from farkas.engine.certify import beyond_checker, certify_holds, certify_violated
 from farkas.engine.falsify import Attack
 from farkas.engine.options import Options
 from farkas.engine.polish import polish
+from farkas.engine.portfolio import Arm, Portfolio, Turn
 from farkas.engine.problem import Family, Matrix
 from farkas.engine.query import Query
-from farkas.engine.repair import by_bisection
+from farkas.engine.repair import Proved
 from farkas.engine.replay import Replay, Replayer
 from farkas.engine.tree import ProofTree, close
-from farkas.engine.verdict import Holds, Reason, Statistics, Unknown, Verdict, Violated
+from farkas.engine.verdict import ArmStatistics, Holds, Reason, Statistics, Unknown, Verdict, Violated
 from farkas.ir.core import Affine, run_float
 from farkas.ir.error_terms import LARGEST_COUNT
 from farkas.runtime_cuda.backend import Backend, cupy_backend, numpy_backend
@@ -37,10 +43,10 @@ MARGIN = (
     2.0**-30
 )  # what else its integers may cost a leaf (constants at 2^-40); a leaf that loses more is split further
 FIRST_SAMPLES = 256
-ATTACK_AFTER = 2  # batches of the search before the gradient attack: most queries need neither
-ATTACK_EVERY = 24
 GRADIENT_STEPS = 20
+STRONG_STEPS = 16  # of the strong attack between two descents from the search's own candidates
 REPLAYS_A_BATCH = 4
+FIRST_TURN_S = 5.0  # of a family before the next one has its turn; doubled every time round
 
 
 def verify(query: Query, options: Options) -> Verdict:
@@ -50,10 +56,22 @@ def verify(query: Query, options: Options) -> Verdict:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         verdict = run.decide()
         if isinstance(verdict, Holds) and options.certify:
-            verdict = certify_holds(query, verdict, by_bisection(run.searches), run.budget)
+            verdict = certify_holds(query, verdict, run.proved(), run.budget)
         if isinstance(verdict, Violated) and options.certify:
             verdict = certify_violated(query, verdict)
     return replace(verdict, statistics=run.statistics())
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A family's portfolio while others take their turns; `recent`: candidates for the attack to start from."""
+
+    attack: Attack
+    portfolio: Portfolio
+    rounds: Iterator[list[Candidate]]
+    recent: deque[Candidate]
+    ended: bool = False
+    lost: list[Unknown] = field(default_factory=list)
 
 
 class _Run:
@@ -68,7 +86,7 @@ class _Run:
         self.backend: Backend = cupy_backend() if options.device == "cupy" else numpy_backend()
         self.program = query.program
         self.replayer = Replayer(query.graph, self.program, query.network, query.semantics)
-        self.searches: list[Search] = []
+        self.turns: list[_Turn] = []
         self.net: Prepared | None = None
         self._reported = 0.0
 
@@ -84,6 +102,8 @@ class _Run:
         families = [f for f in self.query.families if not set(f.members) <= set(self.query.sets.empty)]
         attacks = [self._attack(family) for family in families]
         for attack in attacks:
+            if not attack.family.disjuncts:
+                continue  # nothing is unsafe
             found = self._replay(attack.family, attack.sample(self._samples))
             if found is not None:
                 return self._violated(found)
@@ -93,16 +113,16 @@ class _Run:
             backend=self.backend,
             resolution=RESOLUTION if self.options.certify else 0.0,
         )
-        outcomes = []
-        for attack in attacks:
-            outcome = self._search(attack)
-            if isinstance(outcome, Replay):
-                return self._violated(outcome)
-            outcomes.append(outcome)
-        undecided = [outcome for outcome in outcomes if outcome is not None]
-        if undecided:
-            return undecided[0]
-        return self._holds()
+        self.turns = [self._turn(attack) for attack in attacks]
+        length_s = FIRST_TURN_S
+        while any(not turn.ended for turn in self.turns):
+            for turn in self.turns:
+                found = self._run(turn, length_s if len(self.turns) > 1 else np.inf)
+                if found is not None:
+                    return self._violated(found)
+            length_s *= 2.0
+        undecided = [outcome for outcome in map(self._outcome, self.turns) if outcome is not None]
+        return undecided[0] if undecided else self._holds()
 
     @property
     def _samples(self) -> int:
@@ -136,62 +156,89 @@ class _Run:
                 return found
         return None
 
-    def _search(self, attack: Attack) -> Replay | Unknown | None:
-        """None: every case of the family is proved."""
+    def _turn(self, attack: Attack) -> _Turn:
         assert self.net is not None, "the program is prepared before the search"
-        family = attack.family
-        search = Search(
+        task = Task(
             self.net,
-            family,
+            attack.family,
             self.binary32,
             MARGIN if self.options.certify else 0.0,
             lambda x: np.asarray(run_float(self.program, x)[self.program.output]),
-            [ProofTree() for _ in family.members],
+            self.options.memory_bytes // 2,
+            self.options.branching,
         )
-        self.searches.append(search)
-        search.start()
-        overflow = self._overflow(search, 0.5 * (family.lower[:1] + family.upper[:1]))
+        recent: deque[Candidate] = deque(maxlen=8)
+        beside = self._attacks(attack, recent)
+        portfolio = Portfolio.of(task.cases, arms(task), beside, self.budget)
+        turn = _Turn(attack, portfolio, portfolio.rounds(self.budget), recent)
+        overflow = self._overflow(0.5 * (attack.family.lower[:1] + attack.family.upper[:1]))
         if overflow is not None:
-            return overflow
-        for number, candidates in enumerate(search.rounds(self.budget)):
-            found = self._replay(family, [self._snap(attack, c) for c in candidates])
-            if found is None and search.queue and (number == ATTACK_AFTER or number % ATTACK_EVERY == ATTACK_EVERY - 1):
-                found = self._descend(attack, candidates)
+            turn.ended = True
+            turn.lost.append(overflow)
+        return turn
+
+    def _attacks(self, attack: Attack, recent: deque[Candidate]) -> Iterator[list[Candidate]]:
+        """The strong attack, and now and then a descent from where the search believes a witness to be."""
+        strong = attack.strong(self.budget, np.inf)
+        steps = 2
+        while not self.budget.is_spent:
+            met = 0
+            for found in islice(strong, steps):
+                met += 1
+                yield found
+            for found in attack.descend(attack.sample(64)[:8] + list(recent), GRADIENT_STEPS, self.budget):
+                met += 1
+                yield found
+            if not met:
+                return
+            steps = STRONG_STEPS
+
+    def _run(self, turn: _Turn, length_s: float) -> Replay | None:
+        """Let a family work for a while; a witness, if it meets one."""
+        end_s = self.budget.elapsed_s + length_s
+        while not turn.ended and self.budget.elapsed_s < end_s:
+            candidates = next(turn.rounds, None)
+            if candidates is None:
+                turn.ended = True
+                return None
+            turn.recent.extend(candidates[:4])
+            found = self._replay(turn.attack.family, [self._snap(turn.attack, c) for c in candidates])
             if found is not None:
                 return found
-            self._report(search.progress)
-            if self._queued(search) > self.options.memory_bytes:
-                return self._unknown(Reason.MEMORY, f"{search.progress.open} open boxes; allow more with --memory")
-        return self._outcome(search)
-
-    def _outcome(self, search: Search) -> Unknown | None:
-        if not search.is_done:
-            block = search.queue[-1]
-            overflow = self._overflow(search, 0.5 * (block.x_lower[-1:] + block.x_upper[-1:]))
-            if overflow is not None:
-                return overflow
-            return self._unknown(
-                Reason.TIMEOUT,
-                f"{search.progress.leaves} leaves closed and {search.progress.open} boxes open after "
-                f"{self.budget.elapsed_s:.1f} s; a longer --timeout helps when the proved margin still moves",
-            )
-        if search.stuck:
-            return self._stuck(search)
+            if turn.portfolio.current is not None:
+                self._report(turn.portfolio.current.arm.progress)
         return None
 
-    def _stuck(self, search: Search) -> Unknown:
-        return self._unknown(
-            Reason.GAP,
-            f"{len(search.stuck)} boxes are single points or too small to cut and neither proved nor violated: "
-            "the margin is within the rounding error of an execution "
-            f"(closest candidate {search.progress.closest:.3g})",
-        )
+    def _outcome(self, turn: _Turn) -> Unknown | None:
+        """Why a family is undecided; None when it is proved."""
+        if turn.lost:
+            return turn.lost[0]
+        portfolio = turn.portfolio
+        if portfolio.is_proved:
+            return None
+        for other in portfolio.turns:
+            if isinstance(other.arm, InputArm) and other.arm.search.queue:
+                block = other.arm.search.queue[-1]
+                overflow = self._overflow(0.5 * (block.x_lower[-1:] + block.x_upper[-1:]))
+                if overflow is not None:
+                    return overflow
+        ran = [other for other in portfolio.turns if other.slices]
+        ended = all(other.ended for other in portfolio.turns)
+        if not self.budget.is_spent and ended and any(o.arm.stuck and not o.arm.progress.open for o in ran):
+            stuck, closest = (f([other.arm for other in ran]) for f in (_stuck, _closest))
+            return self._unknown(
+                Reason.GAP,
+                f"{stuck} boxes or nodes can neither be cut further nor proved nor violated: the margin is within the "
+                f"rounding error of an execution (closest candidate {closest:.3g})",
+            )
+        return self._unknown(Reason.TIMEOUT, _still_open(ran, self.budget.elapsed_s))
 
-    def _overflow(self, search: Search, point: Matrix) -> Unknown | None:
+    def _overflow(self, point: Matrix) -> Unknown | None:
         """Overflow that no split can exclude: it may happen at the very point (1, n0)."""
         if not self.binary32:
             return None
-        net = search.net
+        net = self.net
+        assert net is not None, "the program is prepared before the search"
         centre = net.backend.asarray(point)
         unknown = net.backend.asarray(np.full((1, net.width), np.inf))
         refined = Propagator(net, ()).refine(centre, centre, -unknown, unknown)
@@ -209,17 +256,6 @@ class _Run:
             point = point.astype(np.float32).astype(np.float64)
         case = np.array([candidate.case])
         return Candidate(candidate.case, point, float(attack.slack(point[None], case)[0]))
-
-    def _descend(self, attack: Attack, candidates: list[Candidate]) -> Replay | None:
-        starts = attack.sample(64)[:8] + candidates
-        for found in attack.descend(starts, GRADIENT_STEPS, self.budget):
-            replay = self._replay(attack.family, [self._snap(attack, c) for c in found if c.slack >= 0])
-            if replay is not None:
-                return replay
-        return None
-
-    def _queued(self, search: Search) -> int:
-        return search.progress.open * (self.program.input_size * 2 + search.net.width * 2) * 8
 
     def _report(self, progress: Progress) -> None:
         if self.options.report is not None and self.budget.elapsed_s - self._reported > 0.2:
@@ -241,10 +277,8 @@ class _Run:
                 f"case {empty[0]} holds no binary32 point, so nothing about it can be claimed; "
                 "widen the box or use `--semantics real`",
             )
-        trees: list[ProofTree] = [ProofTree() for _ in self.query.property.cases]
-        for search in self.searches:
-            for member, tree in zip(search.family.members, search.trees, strict=True):
-                trees[member] = tree
+        proved = self.proved()
+        trees = [proved[number].tree if number in proved else ProofTree() for number in range(self._count)]
         proof = close(trees)
         obstacle = beyond_checker(self.query.network)
         if obstacle is None:
@@ -266,19 +300,99 @@ class _Run:
     def _unknown(self, reason: Reason, detail: str) -> Unknown:
         return Unknown(reason, detail, self.query.semantics, self.query.property.vacuous)
 
+    @property
+    def _count(self) -> int:
+        return len(self.query.property.cases)
+
+    def proved(self) -> dict[int, Proved]:
+        """By number of the case in the property: the tree that proves it, and the arm that grew it."""
+        found = {}
+        for turn in self.turns:
+            for case, (arm, tree) in turn.portfolio.proofs.items():
+                found[turn.attack.family.members[case]] = Proved(arm, case, tree)
+        return found
+
     def statistics(self) -> Statistics:
         """Totals over all families."""
-        parts = [search.progress for search in self.searches]
-        scores = [p.best_bound for p in parts if p.open and np.isfinite(p.best_bound)]
+        ran = [(turn, other) for turn in self.turns for other in turn.portfolio.turns if other.slices or other.seconds]
+        parts = [other.arm.progress for _, other in ran]
+        open_turns = [turn for turn in self.turns if not turn.portfolio.is_proved]
+        margins = [_margin(turn) for turn in open_turns]
+        rules: Counter[str] = Counter()
+        for part in parts:
+            rules.update(part.rules)
         closest = min((p.closest for p in parts), default=np.inf)
+        kernels = [o.arm.search.kernel for _, o in ran if isinstance(o.arm, InputArm)]
         return Statistics(
             boxes=sum(p.boxes for p in parts),
             leaves=sum(p.leaves for p in parts),
-            open=sum(p.open for p in parts),
-            bound=min(scores) if scores else None,
+            open=sum(_least_open(turn) for turn in open_turns),
+            bound=min((m for m in margins if np.isfinite(m)), default=None),
             closest=float(closest) if np.isfinite(closest) else None,
             time_s=self.budget.elapsed_s,
             cpu_s=time.process_time() - self._cpu,
-            engine="compiled" if any(search.kernel for search in self.searches) else self.backend.name,
+            engine="compiled" if any(kernels) else self.backend.name,
             off_grid=self.query.sets.off_grid,
+            arms=_by_arm(self.turns),
+            switches=sum(turn.portfolio.switches for turn in self.turns),
+            attack_s=sum(turn.portfolio.attack_s for turn in self.turns),
+            rules=rules,
+            programs=sum(other.arm.programs for _, other in ran),
         )
+
+
+def _by_arm(turns: list[_Turn]) -> tuple[ArmStatistics, ...]:
+    """What each way of deciding did, over all families."""
+    found: dict[str, ArmStatistics] = {}
+    for turn in turns:
+        for other in turn.portfolio.turns:
+            if not other.seconds:
+                continue
+            arm, p = other.arm, other.arm.progress
+            old = found.get(arm.name, ArmStatistics(arm.name))
+            found[arm.name] = ArmStatistics(
+                arm.name,
+                old.time_s + other.seconds,
+                old.boxes + p.boxes,
+                old.leaves + p.leaves,
+                old.open + p.open,
+                old.programs + arm.programs,
+            )
+    return tuple(found.values())
+
+
+def _margin(turn: _Turn) -> float:
+    """The best that an arm has proved of its worst open piece."""
+    bounds = [other.arm.progress.best_bound for other in turn.portfolio.turns if other.seconds]
+    return max((b for b in bounds if b < 0), default=-np.inf)
+
+
+def _least_open(turn: _Turn) -> int:
+    return min((other.arm.progress.open for other in turn.portfolio.turns if other.arm.progress.open), default=0)
+
+
+def _stuck(arms: Sequence[Arm]) -> int:
+    return min((arm.stuck for arm in arms if arm.stuck), default=0)
+
+
+def _closest(arms: Sequence[Arm]) -> float:
+    return min((arm.progress.closest for arm in arms), default=np.inf)
+
+
+def _still_open(ran: Sequence[Turn], elapsed_s: float) -> str:
+    """How far each arm came, and what would help."""
+    told = []
+    for turn in ran:
+        p = turn.arm.progress
+        if not p.boxes:
+            continue
+        margin = f", worst margin {p.best_bound:.3g}" if p.open and np.isfinite(p.best_bound) else ""
+        told.append(f"{turn.arm.name}: {p.leaves} leaves closed, {p.open} open{margin}")
+    if not told:
+        return f"no bound was computed within {elapsed_s:.1f} s; allow more with --timeout"
+    estimate = min((turn.estimate_s for turn in ran if not turn.ended), default=np.inf)
+    if np.isfinite(estimate):
+        advice = f"at its present pace the best of them needs some {estimate:.0f} s more (--timeout)"
+    else:
+        advice = "none of them moves; a smaller input set or a weaker property would be decided sooner"
+    return f"after {elapsed_s:.1f} s {'; '.join(told)}; {advice}"

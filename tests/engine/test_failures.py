@@ -13,10 +13,12 @@ import pytest
 
 from farkas.engine import bab
 from farkas.engine import verify as verify_module
+from farkas.engine.arms import InputArm
 from farkas.engine.bab import Block, Candidate, Progress, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.falsify import Attack
 from farkas.engine.options import Options
+from farkas.engine.relu_root import CaseRoot
 from farkas.engine.replay import Replayer
 from farkas.engine.tree import OpenTreeError, ProofTree
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
@@ -45,7 +47,9 @@ def without_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     """No sample, no gradient and no corner: then only the search stands between a violated property and `unsat`."""
     monkeypatch.setattr(Attack, "sample", lambda self, count: [])
     monkeypatch.setattr(Attack, "descend", lambda self, starts, steps, budget: iter(()))
+    monkeypatch.setattr(Attack, "strong", lambda self, budget, share_s: iter(()))
     monkeypatch.setattr(Search, "_candidates", lambda self, *rest: [])
+    monkeypatch.setattr(CaseRoot, "candidates", lambda self, *rest: [])
 
 
 def test_the_properties_used_here_are_decided_when_nothing_goes_wrong() -> None:
@@ -245,6 +249,7 @@ def test_a_batch_that_ran_out_of_time_goes_back_to_the_queue(monkeypatch: pytest
         return original(self, *args, **keywords)
 
     monkeypatch.setattr(Propagator, "bound", bound)
+    monkeypatch.setattr(verify_module, "arms", lambda task: [InputArm(task)])
     verdict = run(SAFE)
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.TIMEOUT
     assert verdict.statistics.open > 0
@@ -274,9 +279,13 @@ def test_no_time_at_all_is_a_timeout_and_no_error(timeout_s: float) -> None:
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.TIMEOUT
 
 
-def test_a_full_queue_is_reported_as_memory() -> None:
-    verdict = run(HARD_CASE, HARD, timeout_s=5.0, memory_bytes=20_000)
-    assert isinstance(verdict, Unknown) and verdict.reason is Reason.MEMORY and "--memory" in verdict.detail
+@pytest.mark.parametrize("memory_bytes", [1, 20_000])
+def test_a_tiny_limit_of_memory_makes_the_search_slow_and_never_gives_up(memory_bytes: int) -> None:
+    """Boxes and nodes are then taken one at a time, depth first."""
+    assert isinstance(run(SAFE, timeout_s=20.0, memory_bytes=memory_bytes), Holds)
+    verdict = run(HARD_CASE, HARD, timeout_s=1.0, memory_bytes=memory_bytes)
+    assert isinstance(verdict, Unknown) and verdict.reason is Reason.TIMEOUT
+    assert verdict.statistics.open < 600, "a few a level"
 
 
 def test_budgets_end() -> None:
