@@ -30,7 +30,7 @@ from typing import Any, Protocol, TypeVar
 
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.plan import Recipe, Vector
-from farkas.checker.products import Column, add_products, add_to, columns_of, combine_rows, pack
+from farkas.checker.products import Column, add_products, add_to, columns_of, combine_rows, exposed_rows, pack
 from farkas.checker.query import Affine, Box, Claim, F, G, H, Input, K, Matrix, Network, P, Relu, S
 
 OPEN, EMPTY, FAILED = 0, 1, 2
@@ -235,11 +235,11 @@ def relu_slopes(low: int, high: int, rule: int) -> tuple[int, int, int]:
 class ReferenceProver:
     """`Prover` of the reference kernel; a state is a list of `Point`.
 
-    columns: the neurons that the bytes of a vector are for, in rows by crown-fp-2.
+    columns: None for crown-fp-1; else the neurons that a vector's bytes are for, and errors have their hidden part.
     """
 
     def __init__(
-        self, network: Network, rounded: bool, intermediate: tuple[int, ...], columns: tuple[int, ...] = ()
+        self, network: Network, rounded: bool, intermediate: tuple[int, ...], columns: tuple[int, ...] | None = None
     ) -> None:
         if rounded:
             check_counts(network)
@@ -248,6 +248,7 @@ class ReferenceProver:
         self.output = network.output
         self.rounded = rounded
         self.intermediate = intermediate
+        self.planned = columns is not None
         readers = readers_of(network)
         self.feeds_relu = [any(isinstance(self.nodes[r], Relu) for r in readers[v]) for v in range(len(readers))]
         self.only_relu = [
@@ -264,7 +265,7 @@ class ReferenceProver:
         self.layers = neuron_layers(network)
         self.first = list(accumulate((self.sizes[v] for v in self.layers), initial=0))
         self.places: dict[int, list[tuple[int, int]]] = {}
-        for place, neuron in enumerate(columns):
+        for place, neuron in enumerate(columns or ()):
             v, j = self.neuron(neuron)
             self.places.setdefault(v, []).append((j, place))
         self.absolutes = {key: [list(map(abs, row)) for row in matrix.weights] for key, matrix in matrices.items()}
@@ -326,6 +327,7 @@ class ReferenceProver:
     def interval(self, point: Point, v: int, node: Affine) -> tuple[list[int], list[int], list[int]]:
         """(lower, upper at 2^-P, errors at 2^-K) of an affine node; sets the status FAILED when an obligation fails.
 
+        By crown-fp-2 errors have a hidden part: what rows may lose between w and wf.
         Per row: sum w [l, h] = (sum w (l + h) -+ sum |w| (h - l)) / 2, all operands before the one shift.
         """
         rows = len(node.bias)
@@ -339,8 +341,9 @@ class ReferenceProver:
         slack = 0 if node.bias_exact else 1
         low = [(x >> 1) + (b << P) for x, b in zip(twice_low, node.bias, strict=True)]
         high = [(x >> 1) + ((b + slack) << P) for x, b in zip(twice_high, node.bias, strict=True)]
+        hidden = [ceil_shift(x, 2 * P - K) for x in exposed_rows(node, point.lower)] if self.planned else [0] * rows
         if not self.rounded or node.count == 0:
-            return [x >> P for x in low], [ceil_shift(x, P) for x in high], [0] * rows
+            return [x >> P for x in low], [ceil_shift(x, P) for x in high], hidden
         k = node.count + 2
         magnitude = [((m + (c << P)) >> P) + 1 for m, c in zip(magnitude, node.magnitude, strict=True)]
         errors = [-((-m * k << (K - P)) // ((1 << 24) - k)) + 1 for m in magnitude]
@@ -352,7 +355,7 @@ class ReferenceProver:
         return (
             [(x >> P) - e for x, e in zip(low, widths, strict=True)],
             [ceil_shift(x, P) + e for x, e in zip(high, widths, strict=True)],
-            errors,
+            list(map(add, errors, hidden)),
         )
 
     def _tighten(self, point: Point, v: int, unstable: Sequence[int]) -> None:
@@ -516,7 +519,7 @@ class ReferenceProver:
         exposed = -sum(x for x in point.lower[a] if x < 0)
         if exposed == 0:
             return 0
-        loss = 1 if matrix.exact else 2 + (sum(map(abs, coefficients)) >> (S + P))
+        loss = 1 if matrix.exact or self.planned else 2 + (sum(map(abs, coefficients)) >> (S + P))
         return -ceil_shift(loss * exposed, F + P - K)
 
     def _live(self, point: Point, v: int) -> list[bool]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import compress
 from operator import add, mul, sub
 
-from farkas.checker.query import Matrix
+from farkas.checker.query import Affine, Matrix
 
 Column = tuple[Sequence[int] | None, Sequence[int]]
 """Positions in the live coefficients (None: all of them) and the weights there."""
@@ -75,6 +75,21 @@ def add_products(
             twice_high[j] += sum(row[4])
             magnitude[j] += sum(row[2])
             weight[j] += len(absolute)
+
+
+def exposed_rows(node: Affine, lower: Sequence[list[int]]) -> list[int]:
+    """Per row the sum of max(0, -lower) of all that its inexact weights meet; lower: per network node."""
+    exposed = [0] * len(node.bias)
+    for matrix, a in node.operands:
+        negative = [max(0, -x) for x in lower[a]]
+        if matrix.exact or not any(negative):
+            continue
+        if matrix.index is None:
+            sums = [sum(negative)] * matrix.rows
+        else:
+            sums = [sum(map(negative.__getitem__, at)) for at in matrix.index]
+        exposed = list(map(add, exposed, sums))
+    return exposed
 
 
 def combine_rows(matrix: Matrix, js: list[int], coefficients: list[int]) -> list[int]:

@@ -32,8 +32,11 @@ class Interval:
     bad: Flags
 
 
-def interval(layer: Layer, lows: list[Floats], highs: list[Floats], budget: Budget) -> Interval:
-    """Bounds of the node's value from the bounds (B, columns) of its operands, per operand."""
+def interval(layer: Layer, lows: list[Floats], highs: list[Floats], budget: Budget, planned: bool) -> Interval:
+    """Bounds of the node's value from the bounds (B, columns) of its operands, per operand.
+
+    planned: errors are those of crown-fp-2.
+    """
     largest = [np.maximum(h, -l) for l, h in zip(lows, highs, strict=True)]
     peak = np.max([x.max(axis=1) for x in largest], axis=0)
     total = sum(operand.row_total for operand in layer.operands)
@@ -53,12 +56,16 @@ def interval(layer: Layer, lows: list[Floats], highs: list[Floats], budget: Budg
             magnitude.append((0, operand.missing(x)))
     low = floor_sum(below, P + 1) + layer.bias
     high = layer.bias + (0.0 if layer.node.bias_exact else 1.0) - floor_sum(above, P + 1)
+    hidden = np.zeros_like(low)
+    if planned:
+        exposed = [o.missing(np.maximum(-l, 0.0)) for o, l in zip(layer.operands, lows, strict=True) if not o.exact]
+        hidden += np.ceil(sum(exposed, hidden) * 2.0 ** (K - 2 * P))
     if not layer.errors:
-        return Interval(low, high, np.zeros_like(low), bad)
+        return Interval(low, high, hidden, bad)
     sizes = floor_sum(magnitude, P) + layer.magnitude + 1.0
     errors, large = error_terms(sizes, layer.node.count + 2, budget)
     widths = -np.floor(errors * -(2.0 ** (P - K)))
-    return Interval(low - widths, high + widths, errors, bad | large)
+    return Interval(low - widths, high + widths, errors + hidden, bad | large)
 
 
 def _terms(
@@ -86,7 +93,7 @@ def _terms(
 
 
 def box_bounds(frame: Frame) -> tuple[Floats, Floats]:
-    """Bounds of the input from the boxes."""
+    """Bounds of the input from the boxes, (B or 1, inputs)."""
     return np.floor(frame.box_low * 2.0 ** (P - H)), np.ceil(frame.box_high * 2.0 ** (P - H))
 
 
@@ -95,7 +102,7 @@ def affine_bounds(frame: Frame, v: int, rows: Ints | slice = slice(None)) -> Int
     layer = frame.layer(v)
     lows = [frame.low[operand.source][rows] for operand in layer.operands]
     highs = [frame.high[operand.source][rows] for operand in layer.operands]
-    return interval(layer, lows, highs, frame.plan.budget)
+    return interval(layer, lows, highs, frame.plan.budget, frame.plan.planned)
 
 
 def error_terms(sizes: Floats, k: int, budget: Budget) -> tuple[Floats, Flags]:

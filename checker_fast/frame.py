@@ -28,6 +28,7 @@ class Plan:
     places: where a node's bounds are stored in a state; ReLU nodes are not stored, for max(., 0) of the source's bounds
     in force are theirs (bounds only ever tighten from parent to child).  slots: where an affine node that some ReLU
     reads (a layer) stands in the numbering of neurons; ordinals: the nodes of the layers; neurons: how many there are.
+    planned: whether the rule is crown-fp-2.
     """
 
     network: Network
@@ -44,12 +45,17 @@ class Plan:
     ordinals: tuple[int, ...]
     neurons: int
     columns: Ints
+    planned: bool
 
 
 def plan(
-    network: Network, rounded: bool, intermediate: tuple[int, ...], budget: Budget, columns: Sequence[int] = ()
+    network: Network,
+    rounded: bool,
+    intermediate: tuple[int, ...],
+    budget: Budget,
+    columns: Sequence[int] | None = None,
 ) -> Plan:
-    """columns: the neurons that the bytes of a vector speak of.  Raises Unsupported."""
+    """columns: the neurons that the bytes of a vector speak of; None for crown-fp-1.  Raises Unsupported."""
     if min(network.sizes) == 0:
         raise Unsupported("an empty node")
     nodes, readers = network.nodes, readers_of(network)
@@ -79,7 +85,8 @@ def plan(
         tuple(slots),
         tuple(v for v, slot in enumerate(slots) if slot is not None),
         neurons,
-        np.array(columns, dtype=np.int64),
+        np.array(columns or (), dtype=np.int64),
+        columns is not None,
     )
 
 
@@ -101,7 +108,8 @@ class Frame:
     """B tree nodes.
 
     low, high: (B, size) at 2^-P per network node, in order, as far as known.  errors: (B, size) at 2^-K of affine
-    nodes.  box_low, box_high: (B, inputs) at 2^-H.  pinned: of neurons by number, those that some row pins.
+    nodes.  box_low, box_high: (B, inputs) at 2^-H, or (1, inputs) for all.  pinned: of neurons by number, those that
+    some row pins.
     """
 
     plan: Plan

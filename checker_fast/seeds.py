@@ -35,7 +35,8 @@ def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int, s
         mirrored = -rows
         if not operand.exact:
             mirrored -= 1.0 if operand.pattern is None else rows_at(operand.pattern, neurons)
-        _lose(sweep, operand.source, np.full(len(chosen), 1 if operand.exact else 3, np.int64))
+        loss = 1 if operand.exact or frame.plan.planned else 3
+        _lose(sweep, operand.source, np.full(len(chosen), loss, np.int64))
         sweep.send(operand.source, np.concatenate([rows, mirrored], axis=1))
     return sweep
 
@@ -92,7 +93,7 @@ def _through_output(sweep: Sweep, rows: Floats, which: Ints) -> None:
         sums = times(rows, operand.weights)
         if not operand.exact:
             sums += negative.sum(axis=1)[:, None] if operand.pattern is None else times(negative, operand.pattern)
-        loss = np.ones(len(rows)) if operand.exact else 2.0 + absolute.sum(axis=1)
+        loss = np.ones(len(rows)) if operand.exact or frame.plan.planned else 2.0 + absolute.sum(axis=1)
         _lose(sweep, operand.source, loss.astype(np.int64)[which])
         sweep.send(operand.source, sums[which][:, None, :])
 

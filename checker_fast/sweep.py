@@ -109,7 +109,9 @@ class Sweep:
         frame, budget = self.frame, self.frame.plan.budget
         bound = self._limit(coefficients, budget.value)
         both = np.concatenate([np.maximum(coefficients, 0.0), np.minimum(coefficients, 0.0)], axis=2)
-        ends = np.concatenate([frame.box_low[self.chosen], frame.box_high[self.chosen]], axis=1)
+        ends = np.concatenate([frame.box_low, frame.box_high], axis=1)
+        if len(ends) > 1:
+            ends = ends[self.chosen]
         shift = F + H - K if frame.plan.coarse[v] else F + S + H - K
         self._spend(*floor_dot(both, bound, ends, shift, budget))
 
@@ -169,7 +171,7 @@ class Sweep:
             sums = absolute @ ones
             self._reject(sums.max(axis=1) >= budget.value, coefficients, absolute, bound, sums)
             missing = ((coefficients @ ones - sums) * 0.5).reshape(-1, 1)
-        if layer.errors:
+        if layer.errors or frame.plan.planned:
             self._errors(v, bound, absolute)
         for operand in layer.operands:
             self._loss(operand, sums)
@@ -196,7 +198,7 @@ class Sweep:
         self._spend(floor_sum_words(terms, shift).reshape(self.constant.shape), reach)
 
     def _errors(self, v: int, bound: Floats, absolute: Floats) -> None:
-        """What the rounding errors cost: coefficients rounded up to 2^-16, zeros kept."""
+        """What the errors cost: coefficients rounded up to 2^-16, zeros kept."""
         errors, keep = self.frame.errors[v][self.chosen], self.frame.keep(v)
         down = 2.0 ** (G - F - S)
         hats = absolute * down
@@ -211,7 +213,7 @@ class Sweep:
         exposed = self.frame.exposed(operand.source)[self.chosen]
         if not exposed.any():
             return
-        if operand.exact or sums is None:
+        if operand.exact or sums is None or self.frame.plan.planned:
             loss = np.ones_like(self.constant)
         else:
             loss = 2 + np.floor(sums * 2.0 ** (-S - P)).astype(np.int64)

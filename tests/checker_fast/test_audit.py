@@ -68,9 +68,11 @@ class Audit:
             self.inspect(times(np.abs(pieces).reshape(-1, pieces.shape[2]), apply(np.abs, limb)))
         return self._products(operand, base, pieces)
 
-    def interval(self, layer: Any, lows: list[Floats], highs: list[Floats], budget: Budget) -> forward.Interval:
+    def interval(
+        self, layer: Any, lows: list[Floats], highs: list[Floats], budget: Budget, planned: bool
+    ) -> forward.Interval:
         self.inspect(*lows, *highs)
-        found = self._interval(layer, lows, highs, budget)
+        found = self._interval(layer, lows, highs, budget, planned)
         good = ~found.bad
         self.inspect(found.low[good], found.high[good], found.errors[good])
         return found
