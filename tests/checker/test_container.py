@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 
 import pytest
@@ -138,6 +138,17 @@ def test_a_zip_bomb_is_rejected_within_its_limit() -> None:
     assert len(bomb) < 1 << 19
     with pytest.raises(CertificateRejected, match="longer than"):
         decode(assemble(fields(), [compressed()[0], (TREE, bomb)]))
+
+
+@pytest.mark.parametrize("kind", [container.PLAN, container.VECTORS])
+def test_plans_and_vectors_have_limits(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(container.MAX_PAYLOAD, kind, 100)
+    frames = [(container.PLAN, b"{}"), (container.VECTORS, b""), *FRAMES]
+    header = replace(HEADER, kernel=container.CROWN_2, intermediate=())
+    assert decode(encode(header, frames))[1] == dict(frames)
+    grown = [(k, bytes(101) if k == kind else payload) for k, payload in frames]
+    with pytest.raises(CertificateRejected, match="longer than 100"):
+        decode(encode(header, grown))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00", zlib.compress(b"abc")[:-1], zlib.compress(b"abc") + b"x"])

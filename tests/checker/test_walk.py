@@ -24,7 +24,9 @@ from tests.checker.nets import (
     Layer,
     Script,
     assemble_script,
+    decimal,
     dense,
+    exact_minimum,
     header_of,
     vnnlib,
 )
@@ -322,6 +324,79 @@ class Many(Reference):
         prover = refine.ReferencePlanProver(network, rounded, columns)
         prover.wave = self.wave
         return prover
+
+
+# Mutants ------------------------------------------------------------------------------------------------------------
+
+ONE = 1 << 24
+BASE = Script(
+    [FIRST, SPLIT_1, FIRST + 1, FIRST + 6, SPLIT_0, FIRST + 7, FIRST + 8],
+    [((0, ATOM_0),), ((-1, ATOM_0),), ((-2, ()),), ((-3, ATOM_0),)],
+    [Vector(bytes([0]), ()), Vector(b"", ((0, -ONE), (1, ONE))), Vector(b"", ((1, -ONE),))],
+    [0, 1],
+    recipes=[(1, [[0, "open", 0]]), (1, []), (0, [[0, [0, 1], 2]]), (0, [[0, [0], 1]]), (0, [])],
+)
+
+
+def mutant(script: Script, rng: random.Random) -> Script:
+    """The script with one thing changed."""
+    ops, kinds, vectors = list(script.opcodes), list(script.kinds), list(script.vectors)
+    what = rng.choice(
+        ["opcode", "opcode", "drop", "swap", "kind", "slopes", "gamma", "sign", "neuron", "atom", "recipe"]
+    )
+    at, vector = rng.randrange(len(ops)), rng.randrange(len(vectors))
+    pins = list(vectors[vector].pins)
+    if what == "opcode":
+        ops[at] = rng.randrange(FIRST + len(script.recipes) + len(kinds))
+    elif what == "drop":
+        del ops[at]
+    elif what == "swap":
+        ops[at], ops[at - 1] = ops[at - 1], ops[at]
+    elif what == "kind":
+        kinds[rng.randrange(len(kinds))] = rng.choice(kinds)
+    elif what == "slopes":
+        vectors[vector] = Vector(bytes(rng.randrange(256) for _ in range(rng.randrange(3))), tuple(pins))
+    elif what in ("gamma", "sign", "neuron"):
+        for i, (neuron, gamma) in enumerate(pins):
+            if rng.random() < 0.6:
+                new = {"gamma": gamma + rng.choice([-1, 1]) * rng.randint(1, 1 << 26), "sign": -gamma, "neuron": gamma}
+                pins[i] = (1 - neuron if what == "neuron" else neuron, new[what] or 1)
+        vectors[vector] = Vector(vectors[vector].slopes, tuple(sorted(dict(pins).items())))
+    elif what == "atom":
+        kinds = [((rule, tuple((a, rng.randint(1, 9)) for a, _ in atoms)),) for ((rule, atoms),) in kinds]
+    else:
+        return replace(script, recipes=rng.sample(script.recipes, len(script.recipes)))
+    return replace(script, opcodes=ops, kinds=kinds, vectors=vectors)
+
+
+@pytest.mark.parametrize("semantics", ["real", "f32-any"])
+def test_a_mutant_is_accepted_only_when_the_claim_is_true(semantics: str, capsys: pytest.CaptureFixture[str]) -> None:
+    minimum = exact_minimum(HILL, [Q(-1)], [Q(1)])
+    assert minimum == Q(1, 8)
+    true, *false = (hill(f"(<= Y_0 {decimal(c)})", semantics) for c in (Q(1, 10), minimum, minimum + Q(1, ONE)))
+    assert accepts(BASE, true)
+    rng = random.Random(3)
+    counts: Counter[str] = Counter()
+    for _ in range(250):
+        script = mutant(BASE, rng)
+        if rng.random() < 0.3:
+            script = mutant(script, rng)
+        assert not any(accepts(script, claim) for claim in false), script
+        counts["accepted" if accepts(script, true) else "rejected"] += 1
+    with capsys.disabled():
+        print(f"\n  mutants of crown-fp-2 ({semantics}): {dict(counts)}")
+    assert min(counts["accepted"], counts["rejected"]) > 30  # a mutant may well be a proof
+
+
+def test_any_bit_of_a_certificate_is_bound() -> None:
+    claim = hill()
+    certificate = assemble_script(claim, BASE)
+    rng = random.Random(2)
+    for _ in range(200):
+        flipped = bytearray(certificate)
+        flipped[rng.randrange(len(certificate))] ^= 1 << rng.randrange(8)
+        with pytest.raises(CertificateRejected):
+            check(bytes(flipped), claim.network, claim.prop, semantics="real")
 
 
 # Accepted implies true ----------------------------------------------------------------------------------------------
