@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
-from farkas.encoders.sparse import SparseRows, beside, merged, renumbered, rows
+from farkas.encoders.sparse import SparseRows, beside, merged, renumbered, row_length, rows
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
 from farkas.ir.linear import Indices, Vector
 from farkas.ir.relaxation import upper_line
@@ -72,6 +72,18 @@ def slots(program: Program) -> dict[int, slice]:
             found[v] = slice(start, start + program.sizes[v])
             start += program.sizes[v]
     return found
+
+
+def coefficients(program: Program, lower: Vector, upper: Vector) -> int:
+    """About how many coefficients `encode` would make: its memory and, beyond some millions, hours of a solver."""
+    total, place = 0, slots(program)
+    for v, node in enumerate(program.nodes):
+        if isinstance(node, Affine):
+            count = program.sizes[v]
+            if v in place:
+                count = int((upper[place[v]] >= 0).sum())
+            total += count * sum(row_length(term.map) for term in node.terms)
+    return total
 
 
 def encode(

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.encoders.highs import Status
-from farkas.encoders.relu_network import Encoding, encode
+from farkas.encoders.relu_network import Encoding, coefficients, encode
 from farkas.encoders.subproblem import SAME, UPPER, ZERO, Atoms, dual_basis
 from farkas.engine.budget import Budget
 from farkas.engine.lp_duals import LARGEST_WEIGHT, Descent, descend, integers
@@ -37,6 +37,7 @@ from farkas.engine.tree import Vector as Multipliers
 from farkas.runtime_cuda.relaxation import Optimised, Relaxation
 from farkas.runtime_cuda.root import Root
 
+LARGEST = 10_000_000  # coefficients of a linear program: 160 MB in the model, and as much again in the solver
 REPAIR_STEPS = 8  # of ascent, where rounding the duals lost the margin
 REPAIRABLE = 0.01  # beside the size of the root's bounds: what ascent may be expected to repair
 CUTOFF = 0.01  # beside the same: an LP ends above it, for an empty subproblem's would climb for ever
@@ -95,6 +96,7 @@ class LeafProver:
         self.root_lower, self.root_upper = numpy(root.lower), numpy(root.upper)
         self.errors = {v: numpy(error) for v, error in root.ground.error.items()}
         self._encoding: Encoding | None = None
+        self._is_affordable: bool | None = None
         self._sessions: dict[int, Session] = {}  # by the number of atoms
 
     @property
@@ -106,6 +108,14 @@ class LeafProver:
             )
         return self._encoding
 
+    @property
+    def is_affordable(self) -> bool:
+        """Whether the box's LP is of a size that a solver can be given; else `close_by_lp` has no answers."""
+        if self._is_affordable is None:
+            size = coefficients(self.program, self.root_lower, self.root_upper)
+            self._is_affordable = size <= LARGEST and bool(np.isfinite([self.root_lower, self.root_upper]).all())
+        return self._is_affordable
+
     def close_by_lp(
         self, lower: Vector, upper: Vector, disjunct: Disjunct, budget: Budget, start: object = None
     ) -> LeafResult:
@@ -116,6 +126,8 @@ class LeafProver:
         """
         if (lower > upper).any():
             return LeafResult(None, np.inf, -np.inf, None, -1, False, False)  # by its bounds nothing is left of it
+        if not self.is_affordable:
+            return LeafResult(None, np.nan, -np.inf, None, _widest(lower, upper), False, False)
         session = self._session(disjunct)
         if start is None:
             self._start(session, lower, upper, disjunct)

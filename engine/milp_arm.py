@@ -55,6 +55,8 @@ def hunt(prover: LeafProver, lower: Vector, upper: Vector, disjunct: Disjunct, b
 
     Only inputs that violate are looked for (the excess may not be positive), so that the solver prunes early.
     """
+    if not prover.is_affordable:
+        return Hunt(Status.LIMIT, np.zeros((0, len(prover.x_lower))), -np.inf, 0)
     encoding = encode(
         prover.program, prover.x_lower, prover.x_upper, lower, upper, prover.errors, EncodingOptions(integral=True)
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from farkas.encoders import sparse
-from farkas.encoders.sparse import SparseRows, beside, joined, merged, renumbered, rows
+from farkas.encoders.sparse import SparseRows, beside, joined, merged, renumbered, row_length, rows
 from farkas.ir.convolution import Conv2d
 from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Matrix, Selection
 from farkas.ir.windows import Windows
@@ -19,6 +19,12 @@ MAPS: dict[str, LinearMap] = {
     "kronecker": Kronecker(RNG.normal(size=(2, 3)), 2, 2),
     "composed": Composed(Selection(np.array([3, 0, -1]), 5), Dense(RNG.normal(size=(5, 4)))),
     "conv": Conv2d(RNG.normal(size=(1, 2, 3, 9)), Windows((3, 3), (2, 2), (1, 1, 1, 1)), (5, 6)),
+    "grouped": Conv2d(RNG.integers(-1, 2, (2, 3, 2, 6)) / 3.0, Windows((2, 3), (1, 2), (0, 1, 1, 2)), (4, 5), 2),
+    "dilated": Conv2d(RNG.normal(size=(1, 1, 1, 4)), Windows((2, 2), (1, 1), (0, 0, 0, 0), (2, 1)), (5, 3), 3),
+    "composed conv": Composed(
+        Selection(np.array([3, 0, -1]), 18),
+        Conv2d(RNG.normal(size=(1, 2, 3, 9)), Windows((3, 3), (2, 2), (1, 1, 1, 1)), (5, 6)),
+    ),
 }
 
 
@@ -37,10 +43,11 @@ def test_rows_are_those_of_the_dense_matrix_to_the_last_bit(name: str) -> None:
     part = rows(linear, wanted)
     assert np.array_equal(matrix(part, linear.cols), linear.dense()[wanted])
     assert (part.values != 0).all()
+    assert row_length(linear) >= max(np.diff(part.start))
 
 
 def test_blocks_join_seamlessly(monkeypatch: pytest.MonkeyPatch) -> None:
-    linear = MAPS["conv"]
+    linear = MAPS["composed conv"]
     whole = rows(linear, np.arange(linear.rows))
     monkeypatch.setattr(sparse, "BLOCK", 1)
     single = rows(linear, np.arange(linear.rows))

@@ -316,3 +316,11 @@ def test_a_spent_budget_closes_nothing() -> None:
     )
     result = found.prover.close_by_lp(found.lower, found.upper, disjunct([[1.0, -1.0]], [0.0]), Budget(0.0, 0.0))
     assert result.closing is None and np.isnan(result.bound)
+
+
+def test_a_program_too_large_for_a_solver_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = problem(dense([([[1.0]], [1.0]), ([[1.0]], [0.0])]).program, ((Fraction(-1),), (Fraction(1),)))
+    monkeypatch.setattr(lp_leaf, "LARGEST", 1)
+    result = found.prover.close_by_lp(found.lower, found.upper, disjunct([[1.0]], [-1.0]), plenty)
+    assert not found.prover.is_affordable
+    assert result.closing is None and np.isnan(result.bound)
