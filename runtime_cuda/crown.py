@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, assert_never
 
 from farkas.ir.core import Affine, Input, Relu
+from farkas.runtime_cuda.cone import Cone, Geometry
 from farkas.runtime_cuda.forward import FEW, Sieve
 from farkas.runtime_cuda.prepared import Layer, Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
@@ -34,6 +36,8 @@ ADAPTIVE, ZERO, PARALLEL = 0, 1, 2
 SLOPE_SCALE = 256.0
 TINY = 2.0**-1000  # covers underflow of float64 in a pass
 CHUNK = 1 << 20  # coefficients of one array of a pass: 8 MiB, so that they stay cached and ticks come often
+GROUP = 48  # rows of a neuron's own kind, times two, that run through a cropped network at once
+CROPPED = 0.6  # share of the whole network up to which a cropped one is worth its making
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +189,10 @@ class Propagator:
                     assert_never(node)
         return Refined(boxes, new_lower, new_upper, boxes.empty, found)
 
+    @cached_property
+    def geometry(self) -> Geometry:
+        return Geometry(self.net)
+
     def _sieve(self, x_lower: Any, x_upper: Any) -> Sieve | None:
         """Lines carried forward, where backward rows are costly and few inputs are free."""
         if self.net.is_dense or not self.rules or int((x_lower < x_upper).any(axis=0).sum()) > FEW:
@@ -229,13 +237,14 @@ class Propagator:
         wide, they are those that intervals and parent leave unstable.
         """
         xp = self.xp
-        most = int(wanted.sum(axis=1).max())
-        if most == 0:
+        if not wanted.any():
             return l, u
-        index = xp.argsort(~wanted, axis=1, kind="stable")[:, :most]
-        low, high, low_rows, high_rows = self._unit_bounds(boxes, v, index)
+        parts = [self._part(boxes, v, wanted, cone) for cone in self._cones(v, wanted)]
+        index, padded, low, high, low_rows, high_rows = (
+            columns[0] if len(columns) == 1 else xp.concatenate(columns, axis=1)
+            for columns in zip(*(part for part in parts if part is not None), strict=True)
+        )
         # Positions that only pad the list stay as they were: a box's bounds must not depend on its batch.
-        padded = ~xp.take_along_axis(wanted, index, axis=1)
         low, high = xp.where(padded, -xp.inf, low), xp.where(padded, xp.inf, high)
         tl = xp.maximum(xp.take_along_axis(l, index, axis=1), low)
         tu = xp.minimum(xp.take_along_axis(u, index, axis=1), high)
@@ -246,6 +255,35 @@ class Propagator:
         if found is not None:
             found[v] = (index, low_rows, high_rows)
         return l, u
+
+    def _cones(self, v: int, wanted: Any) -> list[Cone | None]:
+        """What to run the rows through: cropped networks of blocks of neurons where they save much, else the whole."""
+        if self.net.is_dense:
+            return [None]
+        blocks = self.geometry.blocks(v, int(wanted.sum(axis=1).max()) // GROUP)
+        if not blocks:
+            return [None]
+        middle = self.geometry.cone(v, blocks[len(blocks) // 2])
+        if middle is None or middle.size > CROPPED * sum(self.net.sizes[: v + 1]):
+            return [None]
+        cones = [self.geometry.cone(v, block) for block in blocks]
+        return [None] if any(cone is None for cone in cones) else cones
+
+    def _part(self, boxes: Boxes, v: int, wanted: Any, cone: Cone | None) -> tuple[Any, ...] | None:
+        """The wanted neurons of one cone: numbers, which only pad, bounds, rows over the input."""
+        xp = self.xp
+        inside = wanted if cone is None else wanted[:, cone.kept[v]]
+        most = int(inside.sum(axis=1).max())
+        if most == 0:
+            return None
+        index = xp.argsort(~inside, axis=1, kind="stable")[:, :most]
+        padded = ~xp.take_along_axis(inside, index, axis=1)
+        if cone is None:
+            return index, padded, *self._unit_bounds(boxes, v, index)
+        low, high, *rows = Propagator(cone.net, self.rules, self.tick)._unit_bounds(_cropped(boxes, cone), v, index)
+        if 0 in cone.kept:
+            rows = [_spread(xp, part, cone.kept[0], self.net.sizes[0]) for part in rows]
+        return cone.kept[v][index], padded, low, high, *rows
 
     def _unit_bounds(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any, Any, Any]:
         """Backward bounds of the listed neurons (B, R), in chunks, and their rows over the input (B, R, n0)."""
@@ -357,6 +395,31 @@ class Propagator:
         reach = up(radius + engine_gamma(2 * self.net.sizes[0]) * up(abs(mid) + radius))
         value = const + _dot(rows, mid) - _dot(abs(rows), reach)
         return Rows(value - 64 * U64 * abs(value) - TINY, rows, const, neurons)
+
+
+def _cropped(boxes: Boxes, cone: Cone) -> Boxes:
+    """What a backward pass through the cone reads of boxes under refinement."""
+
+    def crop(node: int, values: Any) -> Any:
+        return values[..., cone.kept[node]] if node in cone.kept and values is not None else values
+
+    return Boxes(
+        crop(0, boxes.x_lower),
+        crop(0, boxes.x_upper),
+        [],
+        [],
+        [crop(node, values) for node, values in enumerate(boxes.magnitude)],
+        {node: crop(node, values) for node, values in boxes.error.items()},
+        {r: Lines(crop(r, o.lower), crop(r, o.upper), crop(r, o.intercept)) for r, o in boxes.lines.items()},
+        boxes.empty,
+    )
+
+
+def _spread(xp: Any, rows: Any, kept: Any, size: int) -> Any:
+    """Rows over some inputs as rows over all `size` of them."""
+    out = xp.zeros((*rows.shape[:-1], size))
+    out[..., kept] = rows
+    return out
 
 
 def _accumulate(coefs: dict[int, Any], node: int, rows: Any) -> None:
