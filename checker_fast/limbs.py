@@ -125,13 +125,16 @@ def floor_sum_words(terms: Iterable[Term], shift: int) -> Ints:
 def floor_dot(x: Floats, bound: Floats, y: Floats, shift: int, budget: Budget) -> tuple[Ints, Floats]:
     """(floor of sum_j x_brj y_bj at 2^shift, (B, R);  what bounds its magnitude per b).
 
-    x: (B, R, n) with |x_b| <= bound_b (B,); y: (B, n).  The sum is exact whatever the sizes; the floor is exact for
-    those b whose magnitude is below WORD (the caller discards the others).
+    x: (B, R, n) with |x_b| <= bound_b (B,); y: (B, n), or (1, n) for all.  The sum is exact whatever the sizes; the
+    floor is exact for those b whose magnitude is below WORD (the caller discards the others).
     """
+    shape = x.shape[:2]
+    if len(y) == 1:
+        x = x.reshape(1, -1, x.shape[2])
     magnitude = np.abs(y)
     reach = bound * (magnitude.sum(axis=1) + 1.0) * 2.0 ** (1 - shift) + 2.0
     terms = dot_terms(x, float(bound.max()), y, float(magnitude.max()), budget)
-    return floor_sum_words(terms, shift), reach
+    return floor_sum_words(terms, shift).reshape(shape), reach
 
 
 def dot_terms(x: Floats, bound: float, y: Floats, largest: float, budget: Budget) -> list[Term]:

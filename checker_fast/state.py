@@ -123,15 +123,23 @@ def frame_of(plan: Plan, state: State, rows: Ints, box_low: Floats, box_high: Fl
 
 
 def boxes_as_arrays(boxes: Sequence[Box], limit: float) -> tuple[Floats, Floats, Flags]:
-    """(lower, upper at 2^-H, (B,) where an entry is not below the limit; those are zero)."""
+    """(lower, upper at 2^-H, (B,) where an entry is not below the limit; those are zero).
+
+    One row for all when all are the same object.
+    """
+    distinct = {id(box): box for box in boxes}
     bound = int(limit)
-    bad = np.zeros(len(boxes), np.bool_)
+    bad = np.zeros(len(distinct), np.bool_)
     ends: list[tuple[Sequence[int], Sequence[int]]] = []
-    for b, box in enumerate(boxes):
+    for b, box in enumerate(distinct.values()):
         if max(map(abs, (*box.lower, *box.upper))) >= bound:
             bad[b] = True
             ends.append(([0] * len(box.lower), [0] * len(box.lower)))
         else:
             ends.append((box.lower, box.upper))
+    numbers = {name: n for n, name in enumerate(distinct)}
+    which = [numbers[id(box)] for box in boxes]
     both = np.array(ends, dtype=np.int64).astype(np.float64)
-    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1]), bad
+    if len(distinct) > 1:
+        both = both[which]
+    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1]), bad[which]

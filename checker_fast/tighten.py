@@ -23,7 +23,7 @@ from farkas.checker_fast.stated import Stated, stated
 class Work:
     """Tree nodes to derive from their parents' numbers.
 
-    rows: their places in the wave.  box_low, box_high: at 2^-H; bad: boxes that are too large.
+    rows: their places in the wave.  box_low, box_high: as in a frame; bad: boxes that are too large.
     """
 
     plan: Plan
