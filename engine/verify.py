@@ -46,6 +46,7 @@ FIRST_SAMPLES = 256
 GRADIENT_STEPS = 20
 STRONG_STEPS = 16  # of the strong attack between two descents from the search's own candidates
 REPLAYS_A_BATCH = 4
+HOPELESS = 100.0  # times what was spent: a longer timeout is not advised any more
 FIRST_TURN_S = 5.0  # of a family before the next one has its turn; doubled every time round
 
 
@@ -391,8 +392,8 @@ def _still_open(ran: Sequence[Turn], elapsed_s: float) -> str:
     if not told:
         return f"no bound was computed within {elapsed_s:.1f} s; allow more with --timeout"
     estimate = min((turn.estimate_s for turn in ran if not turn.ended), default=np.inf)
-    if np.isfinite(estimate):
+    if estimate < HOPELESS * elapsed_s:
         advice = f"at its present pace the best of them needs some {estimate:.0f} s more (--timeout)"
     else:
-        advice = "none of them moves; a smaller input set or a weaker property would be decided sooner"
+        advice = "none of them comes to an end at this pace; a smaller input set or a weaker property may be decided"
     return f"after {elapsed_s:.1f} s {'; '.join(told)}; {advice}"

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from farkas.engine.options import Options, Reporter
 from farkas.engine.query import Query
+from farkas.engine.relu_branching import RULES
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify as decide
 from farkas.ir.errors import FarkasError, MalformedNetwork
@@ -129,6 +130,7 @@ def verify(
     memory_gb: float | None = None,
     device: str = "numpy",
     report: Reporter | None = None,
+    branching: str = "sensitivity",
 ) -> Holds | Violated | Unknown:
     """Does some execution of `net` from the property's input set reach its unsafe region?
 
@@ -136,13 +138,14 @@ def verify(
     semantics: "f32-any" or "real"; by default f32-any for float32 networks and real for float64 ones.
     certificate: file to write the certificate to; then `Holds` is claimed only after the checker accepted it.
     trust: engines whose word is taken where the checker cannot check (`crown`); memory_gb: of the queue of open boxes;
-    report: called now and then with the search's progress and the seconds so far.
+    report: called now and then with the search's progress and the seconds so far; branching: how neurons are chosen
+    where their signs are split: "sensitivity", "babsr" or "fsb".
 
     Raises FarkasError when an argument or a file cannot be used; out of time or memory is `Unknown`.
     """
     start = time.monotonic()
     mode = chosen_semantics(net, semantics)
-    options = _options(timeout, certificate is not None, trust, seed, memory_gb, device, report)
+    options = _options(timeout, certificate is not None, trust, seed, memory_gb, device, report, branching)
     _single(net.graph)
     try:
         asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
@@ -218,7 +221,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def _options(
     timeout: float | None, certify: bool, trust: Collection[str], seed: int, memory_gb: float | None, device: str,
-    report: Reporter | None,
+    report: Reporter | None, branching: str,
 ) -> Options:  # fmt: skip
     if timeout is not None and not timeout >= 0:
         raise FarkasError(f"the timeout is {timeout} s; a nonnegative number is wanted")
@@ -229,10 +232,12 @@ def _options(
         raise FarkasError(f"there is no engine '{unknown[0]}' to trust; wanted {', '.join(ENGINES)}")
     if device not in DEVICES:
         raise FarkasError(f"there is no device '{device}'; wanted {' or '.join(DEVICES)}")
+    if branching not in RULES:
+        raise FarkasError(f"there is no branching '{branching}'; wanted {' or '.join(RULES)}")
     if device == "cupy":
         _require_cupy()
     memory = Options.memory_bytes if memory_gb is None else int(memory_gb * 2**30)
-    return Options(timeout, certify, frozenset(trust), seed, memory, report, device)
+    return Options(timeout, certify, frozenset(trust), seed, memory, report, device, branching)
 
 
 def _require_cupy() -> None:

@@ -72,9 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--witness", metavar="FILE", help="write the assignment of a sat to this file too")
     add("--trust", action="append", default=[], metavar="ENGINE", help="take an engine's word where the checker cannot "
         "check: crown (bounds of operators that the checker does not know)")  # fmt: skip
-    add("--memory", type=positive, metavar="GB", help="limit of the process, in 2^30 bytes")
+    add("--memory", type=positive, metavar="GB", help="limit of the process, in 2^30 bytes: batches shrink to keep it")
     add("--threads", type=counted, default=1, metavar="N", help="BLAS threads (default 1)")
     add("--seed", type=int, default=0, metavar="N", help="of the random points that are tried first (default 0)")
+    add("--branching", default="sensitivity", choices=("sensitivity", "babsr", "fsb"),
+        help="how neurons are chosen where their signs are split (default sensitivity)")  # fmt: skip
     add("--device", default="numpy", choices=("numpy", "cupy"), help="where bounds are computed")
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--quiet", action="store_true", help="nothing on standard error but errors")
@@ -151,7 +153,7 @@ class _Run:
         try:
             return api.verify(
                 net, self.prop, timeout=self.left_s, semantics=self.semantics, certificate=args.certificate,
-                trust=args.trust, seed=args.seed, device=args.device, report=report,
+                trust=args.trust, seed=args.seed, device=args.device, report=report, branching=args.branching,
                 memory_gb=None if args.memory is None else args.memory * QUEUE_SHARE,
             )  # fmt: skip
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, assert_never
 
 from farkas import __version__
-from farkas.engine.verdict import Holds, Unknown, Verdict, Violated
+from farkas.engine.verdict import Holds, Statistics, Unknown, Verdict, Violated
 from farkas.specs.query import Semantics
 
 READING = {
@@ -73,6 +73,7 @@ def summary(verdict: Verdict, time_s: float, wanted: str | None, certificate: st
             yield f"{verdict.word} ({mode}, reason {verdict.reason.value}): {verdict.detail}; {work}"
         case _ as never:
             assert_never(never)
+    yield from _ways(statistics)
     yield READING[verdict.semantics]
     if statistics.off_grid:
         yield f"{statistics.off_grid} coordinates of single points are no binary32 numbers and mean their nearest ones"
@@ -82,6 +83,21 @@ def summary(verdict: Verdict, time_s: float, wanted: str | None, certificate: st
         yield f"certificate: {certificate}"
     elif wanted is not None:
         yield f"warning: no certificate was written to {wanted}"
+
+
+def _ways(statistics: Statistics) -> Iterator[str]:
+    """By which ways the answer was found, where there was more than one moment of work."""
+    if not any(arm.boxes for arm in statistics.arms):
+        return
+    parts = [f"{arm.name} {arm.time_s:.2f} s ({arm.boxes} boxes)" for arm in statistics.arms if arm.boxes]
+    if statistics.attack_s >= 0.01:
+        parts.append(f"attack {statistics.attack_s:.2f} s")
+    if statistics.programs:
+        parts.append(f"{statistics.programs} linear programs")
+    if statistics.switches:
+        parts.append(f"{statistics.switches} switches")
+    rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(statistics.rules.items()) if count)
+    yield "; ".join(parts) + (f"; leaves: {rules}" if rules else "")
 
 
 def _claim(semantics: Semantics) -> str:

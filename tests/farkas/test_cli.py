@@ -144,7 +144,7 @@ def hard(folder: Path) -> tuple[str, str]:
 
     sampled = execute(values.graph, rng.uniform(-1, 1, (512, 24)).astype(np.float32), "seq-fma")
     box = [f"({sign} X_{i} {end})" for i in range(24) for sign, end in ((">=", -1), ("<=", 1))]
-    query = prop(*box, f"(>= Y_0 {float(8 * abs(sampled).max()):.3f})", inputs=24)
+    query = prop(*box, f"(>= Y_0 {float(3 * abs(sampled).max()):.3f})", inputs=24)
     return str(folder / "wide.onnx"), write(folder, "wide.vnnlib", query)
 
 
