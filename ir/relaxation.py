@@ -7,7 +7,7 @@ short to write down and the certificate's checker derives the very same one.  Ro
 chord and the line, at most 1/512 of max(-l, u).  A neuron that cannot be negative is z itself (s = a = 1, t = 0), one
 that cannot be positive is 0.
 
-The functions use operators and `xp.where`, `xp.floor`, `xp.maximum` only: arrays of float64 on NumPy or CuPy give the
+The function uses operators, `xp.where` and `xp.maximum` only: arrays of float64 on NumPy or CuPy give the
 relaxation up to float rounding (who needs it outward raises t), NumPy arrays of Fraction give it exactly.
 
 Ehlers, Formal Verification of Piece-Wise Linear Feed-Forward Neural Networks, ATVA 2017 (the triangle).
@@ -34,10 +34,8 @@ def upper_line(xp: Any, l: Any, u: Any) -> UpperLine:
     """The upper line of each neuron from its bounds l <= u; slopes are multiples of 1/256 in [0, 1]."""
     active = l >= 0
     unstable = ~(active | (u <= 0))
-    zero = l * 0
-    width = xp.where(unstable, u - l, zero + 1)
-    # Twice the numbers and half the floor's argument, for 1/2 would turn a Fraction into a float.
-    steps = xp.floor((2 * SLOPE_DENOMINATOR * u / width + 1) / 2) * (zero + 1)
-    slope = xp.where(unstable, steps / SLOPE_DENOMINATOR, zero + active * 1)
-    intercept = xp.where(unstable, xp.maximum(-slope * l, (1 - slope) * u), zero)
+    # Twice the numbers and half the sum, and a remainder for a floor: so a Fraction stays one.
+    steps = (2 * SLOPE_DENOMINATOR * u / xp.where(unstable, u - l, 1) + 1) / 2
+    slope = xp.where(unstable, (steps - steps % 1) / SLOPE_DENOMINATOR, active * 1)
+    intercept = xp.where(unstable, xp.maximum(-slope * l, (1 - slope) * u), 0)
     return UpperLine(slope, intercept, unstable)
