@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.ir.correlation import Correlation, backward, forward
-from farkas.ir.linear import Indices, LinearMap, Matrix, Move, is_single, transposed
+from farkas.ir.linear import Gather, Indices, LinearMap, Matrix, Move, is_single, transposed
 from farkas.ir.windows import Pair, Windows
 
 BUFFER = 1 << 18  # numbers in the buffer of one piece on the CPU: 2 MiB
@@ -328,16 +328,20 @@ class Sparse:
         return self.size
 
     def mv(self, x: Any) -> Any:
-        if is_single(x, self.values):
-            return self._single.mv(x)
-        return (x[..., self.index] * self.values).sum(axis=-1)
+        return self._rows(x)
 
     def rmv(self, y: Any) -> Any:
-        if is_single(y, self.values):
-            return self._single.rmv(y)
-        table = self._table if self.readers is None else self.readers
-        factors = self.values.reshape(-1)[table] * (table >= 0)
-        return (y[..., table // self.index.shape[1]] * factors).sum(axis=-1)
+        return self._columns(y)
+
+    @cached_property
+    def _rows(self) -> Gather:
+        return Gather(self.index.T * (self.index.T >= 0), self.values.T * (self.index.T >= 0))
+
+    @cached_property
+    def _columns(self) -> Gather:
+        table = (self._table if self.readers is None else self.readers).T
+        read = table >= 0
+        return Gather(table * read // self.index.shape[1], self.values.reshape(-1)[table * read] * read)
 
     def unit_rows(self, index: Any) -> Any:
         seen, values, flat = self.index[index], self.values[index], index.reshape(-1)
@@ -348,10 +352,6 @@ class Sparse:
             n = np.flatnonzero(places >= 0)
             rows[n, places[n]] += shares[n]
         return out
-
-    @cached_property
-    def _single(self) -> Sparse:
-        return Sparse(self.index, self.values.astype(np.float32), self.size, self.readers)
 
     @cached_property
     def _table(self) -> Indices:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.ir.convolution import BUFFER, Conv2d, Sparse, Transposed
-from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Selection, identity, transposed
+from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Selection, gather, identity, transposed
 from farkas.ir.windows import Windows
 
 RNG = np.random.default_rng(7)
@@ -107,6 +107,38 @@ def test_large_batches_are_taken_in_pieces_with_the_same_result() -> None:
     np.testing.assert_array_equal(conv.mv(x)[-1], conv.mv(x[-1]))
     y = RNG.standard_normal((batch, conv.rows))
     np.testing.assert_array_equal(conv.rmv(y)[-1], conv.rmv(y[-1]))
+
+
+def nearly_empty(rows: int, cols: int, most: int) -> Any:
+    """At most `most` small integers to a row."""
+    matrix = np.zeros((rows, cols))
+    for _ in range(most):
+        matrix[np.arange(rows), RNG.integers(0, cols, rows)] = RNG.integers(-4, 5, rows)
+    return matrix
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_large_matrices_of_few_coefficients_give_the_same_products(most: int) -> None:
+    """Read coefficient by coefficient in both directions; integers, so that no order of summation matters."""
+    matrix = nearly_empty(300, 320, most)
+    linear = Dense(matrix)
+    assert linear._rows is not None
+    x, y = RNG.integers(-4, 5, (2, 3, 320)).astype(float), RNG.integers(-4, 5, (2, 3, 300)).astype(float)
+    for found, wanted in (
+        (linear.mv(x), x @ matrix.T),
+        (linear.rmv(y), y @ matrix),
+        (linear.mv(x[0, 0]), matrix @ x[0, 0]),
+    ):
+        np.testing.assert_array_equal(found, wanted)
+    assert linear.mv(x.astype("f4")).dtype == np.float32
+    np.testing.assert_array_equal(linear.absolute().rmv(y.astype("f4")), y @ abs(matrix))
+
+
+def test_one_full_row_keeps_a_matrix_as_it_is() -> None:
+    matrix = nearly_empty(300, 320, 1)
+    matrix[7] = 1.0
+    assert gather(matrix) is None and gather(np.zeros((2, 3))) is None
+    np.testing.assert_array_equal(Dense(matrix).mv(np.ones(320)), matrix.sum(axis=1))
 
 
 @given(st.lists(st.integers(-1, 5), min_size=1, max_size=12))
