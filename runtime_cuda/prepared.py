@@ -12,9 +12,10 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from farkas.ir.convolution import Conv2d, Sparse, Transposed
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
 from farkas.ir.error_terms import relative_error, rounding_error, within_range
-from farkas.ir.linear import Dense, Diagonal, LinearMap, Selection
+from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Selection
 from farkas.runtime_cuda.backend import Backend
 from farkas.runtime_cuda.rounding import engine_gamma, up
 
@@ -23,9 +24,12 @@ UNDERFLOW = 2.0**-1000  # absolute error of float64 products that underflow, wit
 
 @dataclass(frozen=True, eq=False)
 class Operand:
+    """support: 1 wherever a coefficient that a fixed-point checker floors is stored; None: everywhere."""
+
     map: LinearMap
     absolute: LinearMap
     source: int
+    support: LinearMap | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,17 @@ class Layer:
             error = error + rounding_error(self.count, magnitude, self.weight_sum, u_sum, self.relative)
             finite = within_range(self.count, magnitude, self.weight_sum, u_sum, self.relative, self.peak)
             error = self.xp.where(finite, error, self.xp.inf)
-        return up(error + self.resolution * u_sum + UNDERFLOW)
+        return up(error + self.resolution * self._met(values) + UNDERFLOW)
+
+    def _met(self, values: list[Any]) -> Any:
+        """(B, n) or (B, 1): the sum of the magnitudes that each row's stored coefficients meet, rounded up."""
+        if not self.resolution or all(o.support is None for o in self.operands):
+            return self.u_sum(values)
+        total: Any = 0.0
+        for o in self.operands:
+            met = values[o.source].sum(axis=-1, keepdims=True) if o.support is None else o.support.mv(values[o.source])
+            total = total + up(met, o.map.cols)
+        return total
 
     def u_sum(self, values: list[Any]) -> Any:
         """(B, 1): the sum of the operands' magnitudes, rounded up."""
@@ -173,7 +187,15 @@ def _layer(node: Affine, binary32: bool, backend: Backend, resolution: float, wi
         absolute = term.map.absolute()
         weight_sum = weight_sum + absolute.mv(np.ones(term.map.cols))
         fan_in += term.map.cols
-        operands.append(Operand(term.map.on(backend.asarray), absolute.on(backend.asarray), term.source))
+        support = _support(term.map) if resolution else None
+        operands.append(
+            Operand(
+                term.map.on(backend.asarray),
+                absolute.on(backend.asarray),
+                term.source,
+                None if support is None else support.on(backend.asarray),
+            )
+        )
     # Backward products sum over the rows of a map, forward ones over its columns.
     fan_in = max(fan_in, widest)
     return Layer(
@@ -186,11 +208,32 @@ def _layer(node: Affine, binary32: bool, backend: Backend, resolution: float, wi
         node.rounding.relative,
         node.rounding.peak,
         binary32,
-        # Rows of other maps touch few operands, so that the full sum would be far too pessimistic; the checker then
-        # reopens the rare leaf that its flooring does not confirm.
-        resolution if all(isinstance(term.map, Dense) for term in node.terms) else 0.0,
+        resolution,
         backend.xp,
     )
+
+
+def _support(map: LinearMap) -> LinearMap | None:
+    """Where coefficients are stored, as a map of ones: what the floor of each row's coefficients may meet."""
+    match map:
+        case Conv2d():
+            return Conv2d(np.ones_like(map.kernel), map.windows, map.image, map.images)
+        case Transposed():
+            inner = _support(map.map)
+            return Transposed(inner) if isinstance(inner, Conv2d) else None
+        case Diagonal():
+            return Diagonal(np.ones_like(map.factors))
+        case Kronecker():
+            return Kronecker(np.ones_like(map.matrix), map.outer, map.inner)
+        case Sparse():
+            return Sparse(map.index, (map.index >= 0).astype(np.float64), map.size, map.readers)
+        case Selection():
+            return map  # its ones are exact, so that nothing is lost; kept simple
+        case Composed():
+            inner = _support(map.inner)
+            return None if inner is None else Composed(map.outer, inner)
+        case _:
+            return None
 
 
 def _is_packable(program: Program, v: int, readers: dict[int, list[int]]) -> bool:
