@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from farkas.checker import binary32
 from farkas.checker.kernel import EMPTY, FAILED, OPEN, PlanProver, Point, Reference, Step, neuron_layers
 from farkas.checker.plan import Recipe, RowGroup, Vector
-from farkas.checker.query import Bound, Box, H, Input, K, Network, P, Relu, bisect
+from farkas.checker.query import Affine, Bound, Box, H, Input, K, Matrix, Network, P, Relu, bisect
 from farkas.checker.refine import ReferencePlanProver
 from tests.checker.test_kernel import (
     LSB,
@@ -319,6 +319,41 @@ def test_layers_are_the_affine_nodes_that_a_relu_reads() -> None:
     assert neuron_layers(DIFFERENCE) == (1, 3)
     direct = Network((Input(1), Relu(0), affine(full([[UNIT]]), [0], 1)), (1, 1, 1), 2)
     assert neuron_layers(direct) == ()
+
+
+def test_a_pin_of_a_branch_that_the_row_does_not_read_takes_part_by_hand() -> None:
+    # z_0 = x and z_1 = x side by side over [-1, 1], z_0 >= 0 by a split: z_1 - (z_0 - 0) = 0 bounds z_1 from below.
+    unit = 1 << P
+    network = Network(
+        (Input(1), affine(full([[unit]]), [0], 0), affine(full([[unit]]), [0], 0), Relu(1), Relu(2),
+         Affine(((full([[unit]]), 3), (full([[unit]]), 4)), (0,), True, (0,), 0)),
+        (1,) * 6, 5,
+    )  # fmt: skip
+    tree = Tree(network, box([-1], [1]), columns=())
+    tree.split(0, True)
+    pinned, plain = Vector(b"", ((0, unit),)), Vector(b"", ())
+    tree.derive(RowGroup(1, (0,), -1, (plain, plain)))
+    assert tree.point.lower[2] == [-unit]
+    tree.derive(RowGroup(1, (0,), -1, (pinned, plain)))
+    assert tree.point.lower[2] == [-2]  # two nodes floor a coefficient over x >= -1, a unit of 2^-24 each
+    # the row of z_0 does not see z_1: as a pin it would be malformed, and changes nothing here
+    tree.derive(RowGroup(0, (0,), -1, (Vector(b"", ((1, unit),)), plain)))
+    assert tree.point.lower[1] == [0]
+
+
+def test_what_floored_weights_lose_is_counted_row_by_row_by_hand() -> None:
+    # y_0 = w x_0 + b with w in [1, 2] and b in [3, 4] units, y_1 = w x_1; x_0 >= -1 and x_1 >= -4 may be negative.
+    # Hidden parts: 2^-24 and 4 * 2^-24, of the row that reads them.
+    matrix = Matrix(2, 2, ((0,), (1,)), ((1,), (1,)), False)
+    network = Network((Input(2), Affine(((matrix, 0),), (3, 3), False, (4, 4), 2)), (2, 2), 1)
+    tree = Tree(network, box([-1, -4], [2, 2]))
+    assert tree.point.errors[1] == [1 << K - P, 4 << K - P]
+    assert (tree.point.lower[1], tree.point.upper[1]) == ([1, -5], [8, 8])  # the interval is not widened
+    # +y_0: b >= 3, x_0 >= -1 with coefficient 1, its hidden part 1 (and a unit of 2^-40 for rounding the coefficient
+    # up), the floor of both coefficients 1 + 4.
+    assert tree.bound([(0, 1)]) == Q(3 - 1 - 1 - 5, UNIT) - LSB
+    # -y_1: b <= 4, x_1 <= 2 with coefficient -2, its hidden part 4, the floors.
+    assert tree.bound([(1, -1)]) == Q(-4 - 4 - 4 - 5, UNIT) - 4 * LSB
 
 
 # Sharing ------------------------------------------------------------------------------------------------------------
