@@ -7,15 +7,26 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farkas.checker.check import check
 from farkas.encoders.highs import Status
+from farkas.engine import verify as verify_module
+from farkas.engine.arms import MilpArm, Roots
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct
 from farkas.engine.milp_arm import GuidedStep, guided_tree, hunt
+from farkas.engine.options import Options
+from farkas.engine.query import Query
 from farkas.engine.tree import Fork, ProofTree, SplitNeuron, close
+from farkas.engine.verdict import Holds, Violated
+from farkas.engine.verify import verify
 from farkas.ir.core import run_exact, run_float
+from farkas.specs.query import Semantics
+from farkas.specs.vnnlib import read_property
+from tests.checker.nets import vnnlib
 from tests.engine.pieces import minimum
 from tests.engine.relaxed import Problem, disjunct, problem
 from tests.nets import EXACT_SHAPES, Box, boxes, dense, random_layers, seeds, varied
@@ -139,3 +150,25 @@ def test_the_hunt_keeps_its_time() -> None:
     result = hunt(found.prover, found.lower, found.upper, disjunct([[1.0, -1.0]], [-1e5]), plenty, 0.5)
     assert result.unstable > 100
     assert time.monotonic() - before < 6.0  # on a busy machine
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seeds, boxes(2), st.sampled_from([-1, 1]), st.sampled_from(list(Semantics)))
+def test_the_arm_alone_decides_and_the_checker_accepts_its_leaves(
+    monkeypatch: pytest.MonkeyPatch, seed: int, box: Box, side: int, semantics: Semantics
+) -> None:
+    """Two disjuncts a sixty-fourth beside the exact minima, proved by guided trees, or violated by an LP's point."""
+    monkeypatch.setattr(verify_module, "arms", lambda task: [MilpArm(task, Roots(task))])
+    net = dense(random_layers(np.random.default_rng(seed), (2, 6, 6, 2)))
+    texts = []
+    for row, left in (([1, -2], "(- Y_0 (* 2.0 Y_1))"), ([-1, 1], "(- Y_1 Y_0)")):
+        least = minimum(net.program, *box, [Fraction(v) for v in row], [])
+        number = (least + Fraction(side, 64)) * 10**6 // 1
+        texts.append(f"(<= {left} {'-' if number < 0 else ''}{abs(number) // 10**6}.{abs(number) % 10**6:06d})")
+    text = vnnlib(*box, 2, f"(or (and {texts[0]}) (and {texts[1]}))")
+    asked = Query(net.graph, net.data, read_property(text), semantics, text)
+    verdict = verify(asked, Options(timeout_s=20.0, certify=True))
+    assert isinstance(verdict, Violated if side > 0 else Holds), verdict
+    assert verdict.certificate is not None
+    word = "sat" if side > 0 else "unsat"
+    check(verdict.certificate, net.data, asked.property_bytes, semantics=semantics.value, verdict=word)
