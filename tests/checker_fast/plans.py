@@ -13,13 +13,19 @@ from tests.checker_fast.networks import children
 
 
 class Planner:
-    """Makes plans for the network of a reference prover.  pin: bits of the largest multiplier."""
+    """Makes plans for the network of a reference prover.
 
-    def __init__(self, random: Random, rows: ReferenceProver, columns: Sequence[int], pin: int = F + 2) -> None:
+    pin: bits of the largest multiplier; wild: but now and then a larger one.
+    """
+
+    def __init__(
+        self, random: Random, rows: ReferenceProver, columns: Sequence[int], pin: int = F + 2, wild: bool = True
+    ) -> None:
         self.random = random
         self.rows = rows
         self.columns = columns
         self.pin = pin
+        self.wild = wild
         self.neurons = rows.first[-1]
 
     def vector(self, top: int) -> Vector:
@@ -31,7 +37,7 @@ class Planner:
         return Vector(slopes[:cut], tuple((g, self._gamma()) for g in pinned))
 
     def _gamma(self) -> int:
-        size = self.pin if self.random.random() < 0.9 else self.random.randint(1, 62)
+        size = self.random.randint(1, 62) if self.wild and self.random.random() < 0.1 else self.pin
         return self.random.choice((-1, 1)) * min(self.random.randint(1, 1 << size), MAX_PIN - 1)
 
     def group(self, layer: int) -> RowGroup:

@@ -9,12 +9,14 @@ from random import Random
 import pytest
 
 from farkas.checker.integer import integer_network
-from farkas.checker.kernel import OPEN, Reference
+from farkas.checker.kernel import OPEN, Reference, ReferenceProver, Step
 from farkas.checker.network import read_network
+from farkas.checker.plan import Recipe, RowGroup, Vector
 from farkas.checker.query import Box, H
-from farkas.checker_fast.kernel import Accelerated, AcceleratedProver
+from farkas.checker_fast.kernel import Accelerated, AcceleratedPlanProver, AcceleratedProver
 from farkas.checker_fast.matrices import Blocked
 from tests.checker_fast.networks import children, claims
+from tests.checker_fast.plans import Planner
 from tests.checker_fast.test_kernel import differences
 
 # The input set of property 3 of ACAS Xu, rounded to multiples of 2^-32.
@@ -75,4 +77,49 @@ def test_both_kernels_agree_on_convolutions(vnncomp: Path, name: str) -> None:
     rows = [0, 1, 1]
     asked = claims(random, reference, [points[row] for row in rows], (network.sizes[network.output], inputs), 2)
     assert fast.close(state, rows, asked) == reference.close(points, rows, asked)
+    assert fast.redone == 0
+
+
+@pytest.mark.vnncomp
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oval21/onnx/cifar_base_kw.onnx.gz",
+        "mnist_fc/onnx/mnist-net_256x4.onnx.gz",
+    ],
+)
+def test_both_kernels_agree_on_plans_of_wide_networks(vnncomp: Path, name: str) -> None:
+    """Two neurons a layer by their own slopes and pins, at the children of a split of each of them."""
+    network = integer_network(read_network(gzip.decompress((vnncomp / name).read_bytes())))
+    random = Random(9)
+    rows = ReferenceProver(network, True, ())
+    columns = tuple(sorted(random.sample(range(rows.first[-1]), 300)))
+    fast = Accelerated().prepare_plan(network, True, columns)
+    reference = Reference().prepare_plan(network, True, columns)
+    assert isinstance(fast, AcceleratedPlanProver)
+    middle = [random.randrange(1 << H) for _ in range(network.sizes[0])]
+    box = Box(tuple(x - (1 << H - 7) for x in middle), tuple(x + (1 << H - 7) for x in middle))
+    state, points = fast.begin([box]), reference.begin([box])
+    assert differences(fast, state, points) == []
+
+    def vector(top: int) -> Vector:
+        pins = sorted(random.sample(range(top), min(top, 20)))
+        return Vector(random.randbytes(300), tuple((g, random.choice((-1, 1)) << 16) for g in pins))
+
+    layers = [1, len(rows.layers) - 1]
+    open_now = [[j for j, low in enumerate(points[0].lower[v]) if low < 0 < points[0].upper[v][j]] for v in rows.layers]
+    chosen = [tuple(sorted(random.sample(open_now[k], 2))) for k in layers]
+    groups = [
+        RowGroup(k, js, -1, tuple(vector(rows.first[k]) for _ in range(4)))
+        for k, js in zip(layers, chosen, strict=True)
+    ]
+    recipe = Recipe(False, tuple(groups))
+    split = [rows.first[k] + js[0] for k, js in zip(layers, chosen, strict=True)]
+    steps = [Step(box, (g, active), recipe) for g in split for active in (False, True)]
+    parents = fast.gather([(state, 0)] * len(steps)), reference.gather([(points, 0)] * len(steps))
+    state, points = fast.advance(parents[0], steps), reference.advance(parents[1], steps)
+    assert differences(fast, state, points) == []
+    planner = Planner(random, ReferenceProver(network, True, (), columns), columns, 16, wild=False)
+    asked = planner.claims(points)
+    assert fast.close(state, [0, 1, 2, 3], asked) == reference.close(points, [0, 1, 2, 3], asked)
     assert fast.redone == 0
