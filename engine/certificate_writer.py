@@ -1,7 +1,9 @@
 """The frames of an `unsat` certificate: a closed tree as PLAN, VECTORS, LEAVES and TREE (docs/certificate.md).
 
-A tree of bisections that closes every leaf by a slope rule, with the bounds of all neurons derived at every node, is
-written under the rule `crown-fp-1`: no plan, no vectors.  Everything else is `crown-fp-2`.
+A tree of bisections that closes every leaf by a slope rule and says nothing of derivations means that all bounds are
+derived at every node, as the search by input splitting does.  `crown-fp-1` does that by itself; such trees need no plan
+and no vectors there.  Everything else is `crown-fp-2`, and so are convolutional networks, where rows of all neurons
+cost too much; under that rule a tree of bisections gets a recipe at every node (`explicit`).
 
 What is said twice is written once: leaf kinds, recipes, forks, and vectors, which are compared as written, that is
 on the plan's columns only.  A vector of a neuron's row ends with the last neuron below the row's layer.  What is left
@@ -27,6 +29,7 @@ from farkas.engine.tree import (
     Fork,
     Leaf,
     LeafKind,
+    Proof,
     Recipe,
     RowGroup,
     SplitNeuron,
@@ -42,11 +45,12 @@ class Shape:
     """What numbers in a certificate refer to.
 
     inputs: of the network; layers: sizes of the affine nodes that a ReLU reads, in order (their neurons are numbered
-    through).
+    through); is_dense: whether all of its products are with stored matrices (`Prepared.is_dense`).
     """
 
     inputs: int
     layers: tuple[int, ...]
+    is_dense: bool = True
 
     @property
     def neurons(self) -> int:
@@ -72,19 +76,35 @@ class Frames:
     tree: bytes
 
 
-def rule_of(proof: ClosedTree) -> str:
-    """The rule under which a tree is written: crown-fp-1 where that can say it."""
-    for tree in proof.trees:
-        if not all(isinstance(step, Bisect | Leaf) for step in tree.steps):
-            return CROWN_2
-        if any(closing.vector is not None for kind in tree.kinds for closing in kind):
-            return CROWN_2
-    return CROWN_1
+def rule_of(proof: ClosedTree, shape: Shape) -> str:
+    """The rule under which a tree is written: crown-fp-1 where that can say it, and says it well."""
+    return CROWN_1 if shape.is_dense and all(map(is_plain, proof.trees)) else CROWN_2
+
+
+def is_plain(tree: Proof) -> bool:
+    """Whether a tree only bisects, and closes its leaves by rules."""
+    return all(isinstance(step, Bisect | Leaf) for step in tree.steps) and not any(
+        closing.vector is not None for kind in tree.kinds for closing in kind
+    )
+
+
+def explicit(tree: Proof, shape: Shape) -> Proof:
+    """A plain tree with what it means: the forward pass and adaptive rows at every node, of the open neurons.
+
+    At the root of a dense network of all neurons, as its search does; their magnitudes enter the error terms.
+    """
+    below = Derive(Recipe(True, tuple(RowGroup(k) for k in range(len(shape.layers)))))
+    whole = tuple(RowGroup(k, tuple(range(size))) for k, size in enumerate(shape.layers))
+    root = Derive(Recipe(True, whole)) if shape.is_dense else below
+    steps = [part for step in tree.steps for part in (below, step)]
+    return Proof((root, *steps[1:]), tree.kinds, tree.unstable)
 
 
 def frames(proof: ClosedTree, shape: Shape) -> Frames:
     """The content of a certificate's frames."""
-    rule = rule_of(proof)
+    rule = rule_of(proof, shape)
+    if rule == CROWN_2:
+        proof = ClosedTree(tuple(explicit(tree, shape) if is_plain(tree) else tree for tree in proof.trees))
     writer = _Writer(shape, columns(proof, shape.neurons))
     numbers = _tables(proof, writer)
     tree = b"".join(map(leb128, _opcodes(proof, writer, numbers, shape.neurons if rule == CROWN_2 else 0)))

@@ -21,6 +21,7 @@ from farkas.engine.timed_kernel import TimedKernel
 from farkas.engine.tree import OPEN, ClosedTree, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.ir.core import Affine, Program, Relu
+from farkas.ir.linear import Dense, Diagonal, Selection
 
 if TYPE_CHECKING:
     from farkas.checker.container import Header
@@ -118,7 +119,8 @@ def shape_of(program: Program) -> Shape:
     """Inputs and layers of a program, in the numbering of proof trees."""
     read = {node.source for node in program.nodes if isinstance(node, Relu)}
     layers = [program.sizes[v] for v, node in enumerate(program.nodes) if isinstance(node, Affine) and v in read]
-    return Shape(program.input_size, tuple(layers))
+    maps = [term.map for node in program.nodes if isinstance(node, Affine) for term in node.terms]
+    return Shape(program.input_size, tuple(layers), all(isinstance(m, Dense | Diagonal | Selection) for m in maps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +136,11 @@ class Checking:
         """Why no certificate of this tree can be written; None: one can."""
         from farkas.checker.kernel import neuron_layers
 
-        if rule_of(proof) == CROWN_1:
-            return None
         network = self.integer.network
-        found = Shape(network.sizes[0], tuple(network.sizes[v] for v in neuron_layers(network)))
-        if found == self.shape:
+        layers = tuple(network.sizes[v] for v in neuron_layers(network))
+        if rule_of(proof, self.shape) == CROWN_1 or layers == self.shape.layers:
             return None
-        return f"the checker finds layers of {found.layers} neurons, the engine of {self.shape.layers}"
+        return f"the checker finds layers of {layers} neurons, the engine of {self.shape.layers}"
 
     def encode(self, proof: ClosedTree) -> bytes:
         """The bytes of an `unsat` certificate (docs/certificate.md)."""

@@ -20,7 +20,9 @@ from farkas.engine.certificate_writer import (
     Frames,
     Shape,
     columns,
+    explicit,
     frames,
+    is_plain,
     leb128,
     rule_of,
     zigzag,
@@ -126,8 +128,9 @@ def test_the_checker_reads_the_very_tree_that_was_written(seeds: list[int]) -> N
     proof = close([drawn_tree(seed) for seed in seeds])
     written = frames(proof, SHAPE)
     if written.plan is None:
-        assert rule_of(proof) == CROWN_1 and not written.vectors
+        assert rule_of(proof, SHAPE) == CROWN_1 and not written.vectors
         return
+    proof = ClosedTree(tuple(explicit(tree, SHAPE) if is_plain(tree) else tree for tree in proof.trees))
     plan, vectors = parsed_plan(written)
     kinds = written.leaves
     numbers = iter(opcodes(written.tree))
@@ -206,6 +209,21 @@ def test_a_tree_of_bisections_and_rules_is_written_without_a_plan() -> None:
     assert parse_tree(written.tree, 1, SHAPE.inputs, len(kinds)).leaves == 2
 
 
+def test_under_the_other_rule_a_plain_tree_says_what_it_derives() -> None:
+    """Opcodes: 3 inputs, 9 neurons; recipes 12 (root) and 13 where dense, else 12 alone; leaves follow."""
+    tree = ProofTree()
+    tree.close_leaf(0, (Closing(0, ((0, 1),), Vector(np.zeros(9, dtype=np.uint8))),))
+    tree.note_unstable(np.zeros(9, dtype=bool))
+    below = {"forward": 1, "rows": [[0, "open", 0], [1, "open", 0], [2, "open", 0]]}
+    root = {"forward": 1, "rows": [[0, [0, 1, 2, 3], 0], [1, [0, 1], 0], [2, [0, 1, 2], 0]]}
+    both = frames(close([simple_tree(), tree]), SHAPE)
+    assert both.plan == {"columns": [], "forks": [], "recipes": [root, below]}
+    assert both.tree == bytes([12, 1, 13, 14, 13, 15, 16])
+    convolutional = frames(close([simple_tree()]), Shape(3, SHAPE.layers, is_dense=False))
+    assert convolutional.plan == {"columns": [], "forks": [], "recipes": [below]} and convolutional.rule == CROWN_2
+    assert convolutional.tree == bytes([12, 1, 12, 13, 12, 14])
+
+
 @pytest.mark.parametrize("what", ["derive", "split", "fork", "vector"])
 def test_whatever_else_a_tree_needs_makes_it_a_tree_with_a_plan(what: str) -> None:
     tree, kind = ProofTree(), (Closing(0, ((0, 1),)),)
@@ -220,8 +238,8 @@ def test_whatever_else_a_tree_needs_makes_it_a_tree_with_a_plan(what: str) -> No
             kind = (Closing(0, ((0, 1),), Vector(np.zeros(9, dtype=np.uint8))),)
     for leaf in (1, 2) if tree.leaves == 2 else (0,):
         tree.close_leaf(leaf, kind)
-    assert rule_of(close([simple_tree()])) == CROWN_1
-    assert rule_of(close([simple_tree(), tree])) == CROWN_2
+    assert rule_of(close([simple_tree()]), SHAPE) == CROWN_1
+    assert rule_of(close([simple_tree(), tree]), SHAPE) == CROWN_2
 
 
 def test_every_frame_of_a_small_tree_by_hand() -> None:
