@@ -130,6 +130,11 @@ def test_bytes_of_stable_neurons_say_nothing() -> None:
     assert tree.bound([(0, 1)], vector=Vector(bytes([0]), ())) == 1
     tree = Tree(shallow([[Q(1)]], [Q(0)], [Q(1)]), box([-3], [-1]), columns=(0,))
     assert tree.bound([(0, 1)], vector=Vector(bytes([255]), ())) == -3 * FLOOR
+    # at the border too: y - x with slope 1 is 0, with slope 0 it would be -3; and y with slope 0 is 0, with slope 1 -3
+    tree = Tree(shallow([[Q(1)]], [Q(0)], [Q(1)]), box([0], [3]), columns=(0,))
+    assert tree.bound([(0, 1)], [(0, -1)], vector=Vector(bytes([0]), ())) == 0
+    tree = Tree(shallow([[Q(1)]], [Q(0)], [Q(1)]), box([-3], [0]), columns=(0,))
+    assert tree.bound([(0, 1)], vector=Vector(bytes([255]), ())) == -3 * FLOOR
 
 
 # f(x) = relu(x) - 2 relu(x - 1/2) on [-1, 1] is 0 at most below 0, falls from 1/2 to 0 above 1/2: f >= 0.
