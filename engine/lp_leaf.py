@@ -122,7 +122,7 @@ class LeafProver:
         """Solve the LP of one subproblem (bounds in force lower, upper (N,)) and turn its duals into a closing.
 
         start: the basis of the parent's result for the same disjunct; None: one is made by a backward pass.  Without
-        an answer of the solver (time, numerical trouble) nothing closes.
+        an answer of the solver (numerical trouble, a tenth of the time so far) nothing closes.
         """
         if (lower > upper).any():
             return LeafResult(None, np.inf, -np.inf, None, -1, False, False)  # by its bounds nothing is left of it

@@ -15,6 +15,8 @@ from farkas.encoders.subproblem import Atoms, Basis, Question, Restated, ask, re
 from farkas.engine.budget import Budget
 from farkas.engine.problem import Vector
 
+SHORTEST_S, SHARE = 2.0, 0.1  # one solve may take so long, or this share of the time so far
+
 
 class Session:
     """The LP of disjuncts with a given number of atoms, kept in the state of the last one and of its subproblem."""
@@ -55,8 +57,8 @@ class Session:
 
     def solve(self, lower: Vector, upper: Vector, budget: Budget, cutoff: float | None) -> Solution:
         self._move(restated(self.encoding, lower, upper))
-        left = budget.left_s
-        solution = self.solver.solve(None if np.isinf(left) else left, cutoff)
+        limit = min(budget.left_s, max(SHORTEST_S, SHARE * budget.elapsed_s))
+        solution = self.solver.solve(limit, cutoff)
         self.basis = self.solver.basis()
         return solution
 

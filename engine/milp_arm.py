@@ -135,7 +135,7 @@ def guided_tree(
 
     lower, upper (N,): bounds in force at the node.  Yields after every LP, so that the caller can replay candidates,
     watch progress and give up; every leaf below `node` is closed when a step says open = 0.  Ends early when the
-    budget is spent, when a node is stuck, or when a bound is no number.
+    budget is spent or a node is stuck.
     """
     tree.note_unstable((lower < 0) & (upper > 0))
     if (lower > upper).any():
@@ -161,7 +161,9 @@ def guided_tree(
         is_stuck = False
         if result.closing is not None:
             tree.close_leaf(item.node, _kind(len(disjuncts), {item.goal: result.closing}))
-        elif result.branch >= 0 and not np.isnan(result.bound):
+        elif budget.is_spent:
+            stack.append(item)
+        elif result.branch >= 0:  # also without an answer: the children's programs are smaller
             stack += _children(tree, item, result)
         else:
             is_stuck = True
