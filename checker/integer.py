@@ -19,6 +19,16 @@ MAX_ENTRIES = 100_000_000
 
 def integer_network(program: Program) -> Network:
     """The integer network of a program, without the items that its output does not need."""
+    return _emit(*_needed(program), program.output)
+
+
+def check_size(program: Program) -> None:
+    """Raises MalformedInput where `integer_network` would, without making the numbers."""
+    _needed(program)
+
+
+def _needed(program: Program) -> tuple[Items, list[bool]]:
+    """The items, and which of them the output needs."""
     items = Items(program)
     needed = [False] * len(items.items)
     needed[0] = needed[items.place[program.output]] = True
@@ -29,14 +39,17 @@ def integer_network(program: Program) -> Network:
         elif needed[number] and isinstance(item, Group):
             for term in item.terms:
                 needed[term.source] = True
-    return _emit(items, needed, program.output)
+    groups = [item for item, kept in zip(items.items, needed, strict=True) if kept and isinstance(item, Group)]
+    entries = sum(len(weights) for item in groups for term in item.terms for _, weights in term.rows)
+    if entries > MAX_ENTRIES:
+        raise MalformedInput("network", f"it has more than {MAX_ENTRIES} weights: too large for this checker")
+    return items, needed
 
 
 def _emit(items: Items, needed: Sequence[bool], output: int) -> Network:
     """The nodes of the needed items, renumbered in order."""
     numbers: dict[int, int] = {}
     nodes: list[Node] = []
-    entries = 0
     for number, item in enumerate(items.items):
         if not needed[number]:
             continue
@@ -46,11 +59,6 @@ def _emit(items: Items, needed: Sequence[bool], output: int) -> Network:
             case Input():
                 nodes.append(item)
             case Group():
-                entries += sum(len(weights) for term in item.terms for _, weights in term.rows)
-                if entries > MAX_ENTRIES:
-                    raise MalformedInput(
-                        "network", f"it has more than {MAX_ENTRIES} weights: too large for this checker"
-                    )
                 operands = [(_matrix(t, items.sizes[t.source]), numbers[t.source]) for t in item.terms]
                 nodes.append(_affine(operands, item, items.sizes[number]))
         numbers[number] = len(nodes) - 1
@@ -122,6 +130,9 @@ def _floor(values: Sequence[Number]) -> tuple[tuple[int, ...], bool]:
     floored: list[int] = []
     exact = True
     for value in values:
+        if not value:
+            floored.append(0)
+            continue
         numerator, denominator = value.as_integer_ratio()
         scaled, rest = divmod(numerator << P, denominator)
         floored.append(scaled)

@@ -33,11 +33,11 @@ REPAIRS = 12  # rounds of repair; one cut of each failing leaf in each
 def beyond_checker(network: bytes) -> str | None:
     """Why the checker cannot read this network, or None when it can."""
     from farkas.checker.errors import CheckerError
-    from farkas.checker.integer import integer_network
+    from farkas.checker.integer import check_size
     from farkas.checker.network import read_network
 
     try:
-        integer_network(read_network(network))
+        check_size(read_network(network))
     except CheckerError as error:
         return str(error)
     return None
