@@ -40,6 +40,8 @@ from farkas.runtime_cuda.relaxation import Relaxation
 LARGEST_INFLUENCE = 256 << 20  # bytes of root rows kept for scores; beyond it, losses alone rank the neurons
 WORTHWHILE = 0.05  # of the layer's largest: rows that move the bound less are not bounded again
 
+TRIED = 4  # neurons that FSB tries at a node
+
 RULES = ("sensitivity", "babsr", "fsb")
 
 

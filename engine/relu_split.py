@@ -35,7 +35,7 @@ import numpy.typing as npt
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Matrix, Vector
-from farkas.engine.relu_branching import babsr, sensitivity, worthwhile
+from farkas.engine.relu_branching import TRIED, babsr, sensitivity, worthwhile
 from farkas.engine.relu_leaves import LeafPrograms
 from farkas.engine.relu_nodes import NONE, Integers, Nodes, Parents, Stack, rounded_down, rounded_up, slope_values
 from farkas.engine.relu_place import in_force
@@ -159,20 +159,19 @@ class ReluSearch:
         wanted = self._wanted(block)
         bounded = self._bound(block, wanted)
         programs = self._solve(block, bounded, budget)
+        proved = bounded.closed | np.isin(np.arange(len(block)), [b for b, r in programs.items() if r.closing])
+        still = np.flatnonzero(~proved) if close else np.arange(len(block))
+        choice = self._choose(block, bounded, still, programs)
         # From here on nothing is interrupted: what was done is written down whole.
         self._derive(block, wanted)
         self.progress.boxes += len(block)
-        still = []
-        for b in range(len(block)):
-            closing = self._closing(block, bounded, b, programs.get(b)) if close else None
-            if closing is None:
-                still.append(b)
-            else:
-                self.tree.close_leaf(int(block.node[b]), self.root.kind({int(block.disjunct[b]): closing}))
-                self.progress.leaves += 1
-        if not still:
+        for b in np.flatnonzero(proved) if close else ():
+            closing = self._closing(block, bounded, int(b), programs.get(int(b)))
+            self.tree.close_leaf(int(block.node[b]), self.root.kind({int(block.disjunct[b]): closing}))
+            self.progress.leaves += 1
+        if not len(still):
             return []
-        self._split(block, bounded, np.array(still), programs)
+        self._split(block, bounded, still, choice, np.isin(still, list(programs)))
         return self._candidates(bounded, still, programs)
 
     def _solve(self, block: Nodes, bounded: Bounded, budget: Budget) -> dict[int, LeafResult]:
@@ -263,8 +262,8 @@ class ReluSearch:
             if groups:
                 self.tree.derive(int(block.node[b]), Recipe(False, tuple(groups)))
 
-    def _closing(self, block: Nodes, bounded: Bounded, b: int, result: LeafResult | None) -> Closing | None:
-        """Why node b is closed, or None; counted by its rule."""
+    def _closing(self, block: Nodes, bounded: Bounded, b: int, result: LeafResult | None) -> Closing:
+        """Why node b is closed; counted by its rule."""
         rules = self.progress.rules
         if bounded.empty[b]:
             rules["empty"] += 1
@@ -273,31 +272,60 @@ class ReluSearch:
             vector = closing_vector(bounded.rows, b)
             rules["pins" if vector.pins else "slopes"] += 1
             return Closing(0, self.root.atoms(int(block.disjunct[b]), block.parents.weights[block.parent[b]]), vector)
-        if result is not None and result.closing is not None:
-            rules["lp"] += 1
-            return result.closing
-        return None
+        assert result is not None and result.closing is not None, f"node {block.node[b]} is open"
+        rules["lp"] += 1
+        return result.closing
 
-    def _split(self, block: Nodes, bounded: Bounded, still: Integers, programs: dict[int, LeafResult]) -> None:
-        """Split the nodes `still` at the neurons of highest score, or as their programs say."""
+    # Branching -------------------------------------------------------------------------------------------------------
+
+    def _choose(
+        self, block: Nodes, bounded: Bounded, still: Integers, programs: dict[int, LeafResult]
+    ) -> tuple[Integers, Matrix]:
+        """(len(still),) the neurons to split, NONE where all are stable, and what better bounds of each would bring."""
         root, rows = self.root, bounded.rows
         lower, upper, below = bounded.lower[still], bounded.upper[still], rows.below[still]
+        unstable = bounded.unstable[still]
         scores = sensitivity(root.influence, lower, upper, below, rows.z[still])
         score = scores.score if self.branching == "sensitivity" else babsr(root.biases, lower, upper, below)
         # Where no neuron costs the bound anything, any unstable one serves, the widest first.
-        unstable = bounded.unstable[still]
         score = np.where(unstable, score + 1e-30 * np.minimum(-lower, upper), -1.0)
         neuron = score.argmax(axis=1)
+        if self.branching == "fsb" and len(still):
+            neuron = self._tried(block, bounded, still, score)
         for i, b in enumerate(still):
             if b in programs and programs[b].branch >= 0 and unstable[i, programs[b].branch]:
                 neuron[i] = programs[b].branch
-        possible = unstable[np.arange(len(still)), neuron]
-        self.stuck.extend(int(n) for n in block.node[still[~possible]])
-        if possible.any():
-            order = np.flatnonzero(possible)
+        return np.where(unstable[np.arange(len(still)), neuron], neuron, NONE), scores.worth
+
+    def _tried(self, block: Nodes, bounded: Bounded, still: Integers, score: Matrix) -> Integers:
+        """Of the best neurons of each node the one whose worse child has the best bound, from the node's own slopes."""
+        best = np.argsort(-score, axis=1, kind="stable")[:, :TRIED]
+        count = best.shape[1]
+        lines = np.repeat(still, 2 * count)
+        neuron, active = np.repeat(best.ravel(), 2), np.tile([False, True], best.size)
+        lower, upper = bounded.lower[lines], bounded.upper[lines]
+        at = np.arange(len(lines))
+        lower[at[active], neuron[active]] = 0.0
+        upper[at[~active], neuron[~active]] = 0.0
+        y_rows, x_rows = self.root.rows(block.disjunct[lines], block.parents.weights[block.parent[lines]])
+        rows = self.root.optimise(
+            lower, upper, y_rows, x_rows, bounded.rows.free_slopes[lines], bounded.rows.free_pins[lines], 0
+        )
+        value = np.where(np.isfinite(rows.value), rows.value, -np.inf).reshape(len(still), count, 2)
+        possible = np.take_along_axis(score, best, axis=1) >= 0
+        gain = np.where(possible, value.min(axis=2), -np.inf)
+        return np.asarray(best[np.arange(len(still)), gain.argmax(axis=1)])
+
+    def _split(
+        self, block: Nodes, bounded: Bounded, still: Integers, choice: tuple[Integers, Matrix], moved: Any
+    ) -> None:
+        """Put the children of the nodes `still` on the stack, the worst parents' last."""
+        neuron, worth = choice
+        self.stuck.extend(int(n) for n in block.node[still[neuron == NONE]])
+        order = np.flatnonzero(neuron != NONE)
+        if len(order):
             order = order[np.argsort(-bounded.value[still[order]], kind="stable")]
-            moved = np.isin(still[order], list(programs))
-            self.stack.push(self._children(block, bounded, still[order], neuron[order], scores.worth[order], moved))
+            self.stack.push(self._children(block, bounded, still[order], neuron[order], worth[order], moved[order]))
 
     def _children(
         self, block: Nodes, bounded: Bounded, keep: Integers, neuron: Integers, worth: Matrix, moved: Any
