@@ -207,7 +207,10 @@ class LeafProver:
         """The closing of the atoms as the duals weigh them, if its outward bound clears the thresholds; by how much it
         does; and the row with its slopes and pins."""
         weights = session.weights(duals)
-        whole = integers(weights)
+        rows = (
+            disjunct.y_rows if disjunct.x_rows is None else np.concatenate([disjunct.y_rows, disjunct.x_rows], axis=1)
+        )
+        whole = integers(weights, rows)
         scale = float(whole.sum() / weights.sum()) if whole.any() else 1.0
         descent = self._descent(lower, upper, disjunct, whole, duals, scale)
         used = np.flatnonzero(whole)

@@ -50,7 +50,7 @@ def problem(program: Program, box: Box, *, binary32: bool = False, margin: float
     return Problem(program, box, relaxation, root, LeafProver(relaxation, root, margin))
 
 
-def disjunct(rows: Any, thresholds: Sequence[float], x_rows: Any = None, *, strict: bool = False) -> Disjunct:
+def disjunct(rows: Any, thresholds: Any, x_rows: Any = None, *, strict: bool = False) -> Disjunct:
     x: Matrix | None = None if x_rows is None else np.array(x_rows, dtype=np.float64)
     made = np.array(rows, dtype=np.float64)
     return Disjunct(made, x, np.array(thresholds, dtype=np.float64), np.full(len(thresholds), strict))

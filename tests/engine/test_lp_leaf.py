@@ -15,6 +15,7 @@ from farkas.encoders.highs import RelaxedSolver, Status
 from farkas.encoders.subproblem import Atoms, ask, restated
 from farkas.engine import lp_leaf
 from farkas.engine.budget import Budget
+from farkas.engine.lp_duals import integers
 from farkas.engine.lp_leaf import Disjunct
 from farkas.engine.problem import Vector
 from farkas.engine.tree import Closing
@@ -220,6 +221,16 @@ def test_two_atoms_are_weighed_together() -> None:
     result = found.prover.close_by_lp(found.lower, found.upper, both, plenty)
     assert result.closing is not None and [i for i, _ in result.closing.atoms] == [0, 1]
     assert row_bound(found, found.lower, found.upper, both, result.closing) > 0
+
+
+def test_weights_become_integers_only_where_the_weighted_row_stays_exact() -> None:
+    whole = np.array([[1.0, -3.0], [2.0, 0.0]])
+    assert integers(np.array([0.3, 0.6]), whole).tolist() == [128, 256]
+    assert integers(np.array([0.6, 0.001]), whole).tolist() == [1, 0]
+    assert integers(np.array([0.3, 0.6]), whole / 3).tolist() == [0, 1]  # a third times 128 has to be rounded
+    assert integers(np.array([0.3, 0.6]), whole * 2.0**45).tolist() == [0, 1]
+    assert integers(np.array([0.6, 0.6]), whole / 3).tolist() == [1, 0]
+    assert integers(np.zeros(2), whole).tolist() == [0, 0]
 
 
 def test_a_bound_that_only_reaches_the_threshold_closes_nothing() -> None:

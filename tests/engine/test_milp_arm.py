@@ -19,6 +19,7 @@ from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct
 from farkas.engine.milp_arm import GuidedStep, guided_tree, hunt
 from farkas.engine.options import Options
+from farkas.engine.problem import Vector
 from farkas.engine.query import Query
 from farkas.engine.tree import Fork, ProofTree, SplitNeuron, close
 from farkas.engine.verdict import Holds, Violated
@@ -41,7 +42,7 @@ def proved(found: Problem, disjuncts: Sequence[Disjunct], goals: Sequence[int]) 
     return tree, steps
 
 
-def exact_minimum(found: Problem, y: Sequence[float]) -> Fraction:
+def exact_minimum(found: Problem, y: Vector) -> Fraction:
     return minimum(found.program, *found.box, [Fraction(float(v)) for v in y], [])
 
 
