@@ -339,7 +339,8 @@ class ReluSearch:
         )
         both = np.repeat(np.arange(len(keep)), 2)
         side = np.tile([0, 1], len(keep))
-        moved = moved | (bounded.value[keep] - block.value[keep] > MOVED * abs(block.value[keep]))
+        before = np.where(np.isfinite(block.value[keep]), block.value[keep], 0.0)
+        moved = moved | (bounded.value[keep] > before + MOVED * abs(before)) | ~np.isfinite(block.value[keep])
         stalled = np.where(moved, 0, block.stalled[keep] + 1)
         return Nodes(
             parents, both, neuron[both], side == 1, first[both] + side, block.disjunct[keep][both],
