@@ -13,6 +13,9 @@ parent's basis, and it is where a witness would be.  Memory is the depth times o
 Bounds of the neurons stay those of the node where the tree begins, but for the phases: the arm is for few unstable
 neurons, where LPs are cheap and their bounds are what counts.
 
+Tried instead: solving the LPs of both children of the best three (eight) neurons and splitting the one with the larger
+product of gains.  Nine trees of 169 nodes became 133 (129), for 505 (1089) programs.
+
 Tjeng, Xiao and Tedrake, Evaluating Robustness of Neural Networks with Mixed Integer Programming, ICLR 2019.
 """
 
