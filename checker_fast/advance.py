@@ -12,8 +12,8 @@ from typing import assert_never
 
 import numpy as np
 
-from farkas.checker.kernel import Step
 from farkas.checker.plan import RowGroup
+from farkas.checker.prover import Step
 from farkas.checker.query import Affine, Input, Relu
 from farkas.checker_fast.forward import affine_bounds, box_bounds
 from farkas.checker_fast.frame import Frame

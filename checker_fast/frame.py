@@ -16,6 +16,7 @@ from farkas.checker.query import Affine, Input, Network, Relu, S
 from farkas.checker_fast.layers import Layer, Operand, layer
 from farkas.checker_fast.limbs import Budget, Flags, Floats, Ints
 from farkas.checker_fast.matrices import Unsupported
+from farkas.checker_fast.packing import Packing
 
 ONE = 1 << S
 
@@ -28,7 +29,7 @@ class Plan:
     places: where a node's bounds are stored in a state; ReLU nodes are not stored, for max(., 0) of the source's bounds
     in force are theirs (bounds only ever tighten from parent to child).  slots: where an affine node that some ReLU
     reads (a layer) stands in the numbering of neurons; ordinals: the nodes of the layers; neurons: how many there are.
-    planned: whether the rule is crown-fp-2.
+    planned: whether the rule is crown-fp-2.  packing: what the last frame cut.
     """
 
     network: Network
@@ -46,6 +47,7 @@ class Plan:
     neurons: int
     columns: Ints
     planned: bool
+    packing: Packing
 
 
 def plan(
@@ -87,6 +89,7 @@ def plan(
         neurons,
         np.array(columns or (), dtype=np.int64),
         columns is not None,
+        Packing(),
     )
 
 
@@ -134,25 +137,27 @@ class Frame:
             elif isinstance(node, Input) or not self.plan.only_relu[v]:
                 self.kept[v] = None
             else:
-                part, slot = (self.high[v] > 0).any(axis=0), self.plan.slots[v]
+                part: Flags = np.any(self.high[v] > 0, axis=0)
+                slot = self.plan.slots[v]
                 if self.pinned is not None and slot is not None:
                     part |= self.pinned[slot]
-                alive = np.flatnonzero(part)
-                everything = len(alive) == self.high[v].shape[1]
-                self.kept[v] = None if everything else alive if len(alive) else np.zeros(1, np.int64)
+                self.kept[v] = self.plan.packing.keep(v, part)
         return self.kept[v]
 
     def packed(self, v: int) -> Layer:
         """Affine node v restricted to the neurons that take part."""
         if v not in self.packed_of:
             whole = self.layer(v)
-            self.packed_of[v] = whole.packed(self.keep(v), [self.keep(o.source) for o in whole.operands])
+            columns = [self.keep(o.source) for o in whole.operands]
+            self.packed_of[v] = self.plan.packing.layer(v, whole, self.keep(v), columns)
         return self.packed_of[v]
 
     def operands(self, v: int) -> tuple[Operand, ...]:
         """The operands of affine node v, all rows, restricted to the neurons of their sources that take part."""
         if v not in self.operands_of:
-            self.operands_of[v] = tuple(o.packed(None, self.keep(o.source)) for o in self.layer(v).operands)
+            whole = self.layer(v)
+            columns = [self.keep(o.source) for o in whole.operands]
+            self.operands_of[v] = self.plan.packing.operands(v, whole, columns)
         return self.operands_of[v]
 
     def layer(self, v: int) -> Layer:

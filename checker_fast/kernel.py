@@ -31,16 +31,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from farkas.checker.kernel import (
-    Kernel,
-    PlanProver,
-    Point,
-    Prover,
-    Reference,
-    ReferenceProver,
-    Step,
-    check_counts,
-)
+from farkas.checker.kernel import Point, Reference, ReferenceProver, check_counts
+from farkas.checker.prover import Kernel, PlanProver, Prover, Step
 from farkas.checker.query import Box, Claim, Network
 from farkas.checker_fast.advance import Advance
 from farkas.checker_fast.batches import Batches

@@ -145,8 +145,19 @@ def restricted(matrix: Weights, rows: Ints | None, columns: Ints | None) -> Weig
     for b in matrix.blocks:
         r, c = places[0][b.rows], places[1][b.columns]
         if (r >= 0).any() and (c >= 0).any():
-            blocks.append(Block(r[r >= 0], c[c >= 0], b.values[np.ix_(r >= 0, c >= 0)]))
-    return Blocked(shape, tuple(blocks))
+            blocks.append(Block(r[r >= 0], c[c >= 0], b.values[r >= 0][:, c >= 0]))
+    if _worth_blocks(shape, sum(b.values.size for b in blocks)):
+        return Blocked(shape, tuple(blocks))
+    whole = np.zeros(shape)
+    for b in blocks:
+        whole[b.rows[:, None], b.columns] = b.values
+    return whole
+
+
+def _worth_blocks(shape: tuple[int, int], entries: int) -> bool:
+    """Whether blocks with so many entries are better than a dense matrix."""
+    size = shape[0] * shape[1]
+    return size >= MIN_ENTRIES and entries * SPARSITY <= size
 
 
 def _places(size: int, index: Ints | None) -> Ints:
@@ -176,8 +187,8 @@ def by_rows(
             groups.setdefault(tuple(columns), []).append(j)
     if any(len(set(columns)) < len(columns) for columns in groups):
         raise Unsupported("a row stores a column twice")
-    parts, size = _joined(groups), shape[0] * shape[1]
-    blocked = size >= MIN_ENTRIES and sum(len(r) * len(c) for r, c in parts) * SPARSITY <= size
+    parts = _joined(groups)
+    blocked = _worth_blocks(shape, sum(len(r) * len(c) for r, c in parts))
     if not blocked:
         parts = [(list(range(shape[0])), list(range(shape[1])))]
     check_size(sum(len(r) * len(c) for r, c in parts))

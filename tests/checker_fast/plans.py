@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from random import Random
 
-from farkas.checker.kernel import OPEN, Point, ReferenceProver, Step
+from farkas.checker.kernel import OPEN, Point, ReferenceProver
 from farkas.checker.plan import MAX_PIN, Recipe, RowGroup, Vector
+from farkas.checker.prover import Step
 from farkas.checker.query import Bound, Box, Claim, F, K
 from tests.checker_fast.networks import children
 

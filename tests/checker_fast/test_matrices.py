@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import Random
 
 import numpy as np
@@ -42,10 +44,17 @@ def dense(shape: tuple[int, int], index: Rows, values: Rows) -> tuple[Floats, Fl
     return whole, stored
 
 
-def blocked(shape: tuple[int, int], index: Rows, values: Rows) -> tuple[matrices.Weights, matrices.Weights]:
+@contextmanager
+def by_blocks() -> Iterator[None]:
+    """Small matrices are stored by blocks as well."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matrices, "MIN_ENTRIES", 0)
         patch.setattr(matrices, "SPARSITY", 0)
+        yield
+
+
+def blocked(shape: tuple[int, int], index: Rows, values: Rows) -> tuple[matrices.Weights, matrices.Weights]:
+    with by_blocks():
         return matrices.by_rows(shape, index, values)
 
 
@@ -59,9 +68,12 @@ def test_blocks_agree_with_the_dense_matrix(made: tuple[tuple[int, int], Rows, R
     for block, want in zip(blocked(*made), dense(*made), strict=True):
         assert isinstance(block, Blocked)
         rows, columns = (subset(data, size) for size in want.shape)
-        part = matrices.restricted(block, rows, columns)
+        with by_blocks():
+            part = matrices.restricted(block, rows, columns)
+        assert isinstance(part, Blocked)
+        assert isinstance(matrices.restricted(block, rows, columns), np.ndarray)  # so few entries are better dense
         small = matrices.take(matrices.take(want, rows, 0), columns, 1)
-        for b, w in ((block, want), (part, small)):
+        for b, w in ((block, want), (part, small), (matrices.restricted(block, rows, columns), small)):
             x = np.arange(2.0 * w.shape[0]).reshape(2, -1) - 3
             y = np.arange(2.0 * w.shape[1]).reshape(2, -1) - 5
             assert np.array_equal(matrices.times(x, b), x @ w)
@@ -108,8 +120,6 @@ def test_networks_by_blocks_agree_with_the_reference_kernel(seed: int, sizes: tu
     random = Random(seed)
     family = Family(weight=sizes[0], blocks=("sparse", "residual", "leaky", "wide"), width=12)
     tested = network(random, family)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matrices, "MIN_ENTRIES", 0)
-        patch.setattr(matrices, "SPARSITY", 0)
+    with by_blocks():
         fast = Accelerated(bits=sizes[1])
         compare(random, tested, root(random, family, tested.sizes[0]), fast, rounded, (0,))

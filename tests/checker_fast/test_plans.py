@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farkas.checker.kernel import EMPTY, OPEN, Reference, ReferenceProver, Step
+from farkas.checker.kernel import EMPTY, OPEN, Reference, ReferenceProver
 from farkas.checker.plan import Recipe
+from farkas.checker.prover import Step
 from farkas.checker.query import Box, Network, Relu
-from farkas.checker_fast import matrices
 from farkas.checker_fast.kernel import Accelerated, AcceleratedPlanProver
 from tests.checker_fast.networks import Family, families, huge_families, network, root, steep_families
 from tests.checker_fast.plans import Planner
 from tests.checker_fast.test_kernel import Run, differences
+from tests.checker_fast.test_matrices import by_blocks
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -109,9 +109,7 @@ def test_how_rows_are_cut_into_chunks_does_not_matter(seed: int, family: Family,
 
 @given(seeds, st.booleans())
 def test_networks_by_blocks_agree_with_the_reference_kernel(seed: int, rounded: bool) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matrices, "MIN_ENTRIES", 0)
-        patch.setattr(matrices, "SPARSITY", 0)
+    with by_blocks():
         compared(seed, Family(blocks=("sparse", "residual", "leaky", "wide"), width=12), Accelerated(), rounded)
 
 

@@ -9,9 +9,10 @@ from random import Random
 import pytest
 
 from farkas.checker.integer import integer_network
-from farkas.checker.kernel import OPEN, Reference, ReferenceProver, Step
+from farkas.checker.kernel import OPEN, Reference, ReferenceProver
 from farkas.checker.network import read_network
 from farkas.checker.plan import Recipe, RowGroup, Vector
+from farkas.checker.prover import Step
 from farkas.checker.query import Box, H
 from farkas.checker_fast.kernel import Accelerated, AcceleratedPlanProver, AcceleratedProver
 from farkas.checker_fast.matrices import Blocked
