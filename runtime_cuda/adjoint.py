@@ -155,6 +155,8 @@ class Passes:
 
     def adaptive(self, relaxed: Relaxed) -> Any:
         """The lower slopes of some lines in one flat array (B, R or 1, width); 0 where there are none."""
+        if not relaxed.a:
+            return self.xp.zeros((1, 1, self.net.width), dtype=self.dtype)
         first = next(iter(relaxed.a.values()))
         flat = self.xp.zeros((*first.shape[:2], self.net.width), dtype=self.dtype)
         for v, a in relaxed.a.items():
