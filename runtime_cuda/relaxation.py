@@ -11,24 +11,29 @@ numbers outside are those of the whole program, and what is packed away reads as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from farkas.ir.core import Relu
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_pins, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
-from farkas.runtime_cuda.root import PIECE, Effort, Root, derive, improve
+from farkas.runtime_cuda.root import PIECE, Effort, Root, derive, improve, parts_of
+from farkas.runtime_cuda.sensitivity import Losses, Scores, joined, losses, sensitivity
+
+LARGEST_KEPT = 1 << 25  # numbers of the losses of a layer's rows: 128 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Refreshed:
-    """Bounds in force after a refresh, (B, N), and which subproblems turned out empty (B,)."""
+    """Bounds in force after a refresh, (B, N), which subproblems turned out empty (B,), losses by layer if kept."""
 
     lower: Any
     upper: Any
     empty: Any
+    losses: Mapping[int, Losses] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,44 +89,106 @@ class Relaxation:
         place = self.xp.full(self.full.width, -1)
         place[self.net.kept] = self.xp.arange(self.net.width)
         self._place = place
+        is_open = (root.lower[self.net.kept] < 0) & (root.upper[self.net.kept] > 0)
+        self._open = {v: self.xp.flatnonzero(is_open[slot]) for v, slot in self.net.slots.items()}
 
-    def refresh(self, lower: Any, upper: Any, chosen: Mapping[int, Any]) -> Refreshed:
+    @property
+    def _known(self) -> Root:
+        assert self._root is not None, "the root is bounded first"
+        return self._root
+
+    def refresh(self, lower: Any, upper: Any, chosen: Mapping[int, Any], *, keep: bool = False) -> Refreshed:
         """Bounds (B, N) intersected with adaptive rows of the chosen neurons: by layer ordinal (B, R) places, -1 pads.
 
-        Layers upwards, each with the lines of the bounds tightened below it.
+        Layers upwards, each with the lines of the bounds tightened below it.  keep: the rows' losses as well, where
+        the rows of a layer are whole and not too many.
         """
         xp = self.xp
         lower, upper = xp.array(lower), xp.array(upper)
         empty = (lower > upper).any(axis=1)
-        loads = [index.shape[1] * row_numbers(self.sure, self.layers[k]) for k, index in chosen.items()]
-        step = max(1, PIECE // (2 * max([*loads, self.net.width])))
+        loads = {k: index.shape[1] * row_numbers(self.sure, self.layers[k]) for k, index in chosen.items()}
+        step = max(1, PIECE // (2 * max([*loads.values(), self.net.width])))
+        kept = [k for k, load in loads.items() if keep and lower.shape[0] * load <= LARGEST_KEPT]
+        parts = []
         for first in range(0, lower.shape[0], step):
             part = slice(first, first + step)
-            self._refresh(lower[part], upper[part], {k: index[part] for k, index in chosen.items()})
+            parts.append(self._refresh(lower[part], upper[part], {k: i[part] for k, i in chosen.items()}, kept))
         empty |= (lower > upper).any(axis=1)
-        return Refreshed(lower, upper, empty)
+        shared = [k for k in kept if parts and all(k in part for part in parts)]
+        return Refreshed(lower, upper, empty, {k: joined(xp, [part[k] for part in parts], 0) for k in shared})
 
-    def _refresh(self, lower: Any, upper: Any, chosen: Mapping[int, Any]) -> None:
-        """The same in place, for a part of the batch."""
-        xp, kept = self.xp, self.net.kept
+    def _refresh(self, lower: Any, upper: Any, chosen: Mapping[int, Any], kept: Sequence[int]) -> dict[int, Losses]:
+        """The same in place, for a part of the batch; what the rows of the layers `kept` lose."""
+        xp, found = self.xp, {}
         for k in sorted(chosen):
-            v = self.layers[k]
+            v, index = self.layers[k], chosen[k]
             slot, base = self.net.slots[v], self.full.slots[v].start
-            index = chosen[k]
-            place = xp.where(index >= 0, self._place[base + xp.maximum(index, 0)], -1)
-            wanted = place >= 0
-            if not wanted.any():
-                continue
-            relaxed = self.sure.relax(lower[:, kept], upper[:, kept], v)
+            number = xp.where(index >= 0, base + xp.maximum(index, 0), -1)
+            place = xp.where(number >= 0, self._place[number], -1)
+            relaxed = self.sure.relax(lower[:, self.net.kept], upper[:, self.net.kept], v)
             most = max(1, PIECE // (2 * index.shape[0] * row_numbers(self.sure, v)))
-            for at in range(0, index.shape[1], most):
+            pieces = []
+            for at in range(0, index.shape[1], most) if (place >= 0).any() or k in kept else ():
                 few = slice(at, at + most)
-                found = neuron_bounds(self.sure, v, xp.where(wanted[:, few], place[:, few] - slot.start, 0), relaxed)
-                count = wanted[:, few].shape[1]
+                wanted = place[:, few] >= 0
+                value, lost = self._rows(v, xp.where(wanted, place[:, few] - slot.start, 0), relaxed, k in kept)
+                count = wanted.shape[1]
                 # Places that only pad the list tighten nothing: they are written to a column that is thrown away.
-                target = xp.where(wanted[:, few], base + index[:, few], lower.shape[1])
-                _raise(xp, lower, target, found[:, :count])
-                _raise(xp, upper, target, found[:, count:], negated=True)
+                target = xp.where(wanted, number[:, few], lower.shape[1])
+                _raise(xp, lower, target, value[:, :count])
+                _raise(xp, upper, target, value[:, count:], negated=True)
+                if lost is not None:
+                    pieces.append(replace(lost, neurons=xp.where(wanted, number[:, few], -1)))
+            if pieces:
+                found[k] = joined(xp, pieces, 1)
+        return found
+
+    def _rows(self, v: int, index: Any, relaxed: Relaxed, keep: bool) -> tuple[Any, Losses | None]:
+        """Lower bounds (B, 2R) of +z and -z for neurons (B, R) of node v, and what the rows lose."""
+        if not keep or not self.net.sizes[v] or self.sure.plan(v) is not None:
+            return neuron_bounds(self.sure, v, index, relaxed), None
+        found = self.sure.descend(self.sure.units(v, index), relaxed, rigorous=True, keep=True)
+        return found.value, losses(self.xp, self._below(found), self.net.slots, self._open, index, self.net.kept)
+
+    def _below(self, found: Descent) -> dict[int, Any]:
+        """The coefficients (B, R, n) over the outputs of neurons, by their node."""
+        sums: dict[int, Any] = {}
+        for r, crossing in found.crossings.items():
+            node = self.full.program.nodes[r]
+            assert isinstance(node, Relu), "rows cross Relus"
+            if node.source in self.net.slots:
+                sums[node.source] = sums[node.source] + crossing.coef if node.source in sums else crossing.coef
+        return sums
+
+    def root_losses(self) -> dict[int, Losses]:
+        """What the adaptive rows of the neurons that the root leaves open lose, by layer ordinal, (1, R) each.
+
+        Empty where that would take more than LARGEST_KEPT numbers.
+        """
+        xp, root = self.xp, self._known
+        relaxed = self.sure.relax(root.lower[None, self.net.kept], root.upper[None, self.net.kept])
+        columns, found = 0, {}
+        if sum(len(o) for o in self._open.values()) ** 2 > LARGEST_KEPT:
+            return {}
+        for k, v in enumerate(self.layers):
+            index, slot = self._open[v], self.net.slots[v]
+            pieces = []
+            for part in parts_of(index, self.net.widest) if columns else ():
+                start = self.sure.units(v, part[None])
+                rows = self.sure.descend(start, relaxed, rigorous=False, keep=True)
+                lost = losses(xp, self._below(rows), self.net.slots, self._open, part[None], self.net.kept)
+                pieces.append(replace(lost, neurons=self.net.kept[slot][part][None]))
+            if pieces:
+                found[k] = joined(xp, pieces, 1)
+            columns += len(index)
+        return found
+
+    def sensitivity(
+        self, lower: Any, upper: Any, found: Optimised, root_losses: Mapping[int, Losses], fresh: Mapping[int, Losses]
+    ) -> Scores:
+        """Scores for branching (sensitivity.py), from the final rows and, by layer, fresh rows or else the root's."""
+        rows = [fresh.get(k, root_losses.get(k)) for k in range(len(self.layers))]
+        return sensitivity(self.xp, lower, upper, found.below, found.z, [r for r in rows if r is not None])
 
     def optimise(self, lower: Any, upper: Any, rows: Any, x_rows: Any, slopes: Any, pins: Any, steps: int) -> Optimised:
         """Lower bounds of rows @ y + x_rows @ x, one row for each subproblem (B), from the given slopes and pins.
@@ -169,10 +236,7 @@ class Relaxation:
 
     def _described(self, found: Descent, relaxed: Relaxed, code: Any, pinned: Any, slopes: Any, pins: Any) -> Optimised:
         corner, z = self.sure.ascend(found, relaxed)
-        sums: dict[int, Any] = {}
-        for r, crossing in found.crossings.items():
-            source = self.full.program.nodes[r].source  # type: ignore[union-attr]  # crossings are those of Relus
-            sums[source] = sums[source] + crossing.coef if source in sums else crossing.coef
+        sums = self._below(found)
         return Optimised(
             found.value[:, 0], self._whole(code), self._whole(pinned), self._whole(slopes), self._whole(pins),
             corner[:, 0], self._gathered(sums, found), self._gathered(z, found),

@@ -160,7 +160,7 @@ class _Derivation:
             return
         passes, packed = self.passes(), self.packed
         relaxed = passes.relax(self.lower[packed.kept][None], self.upper[packed.kept][None], v)
-        for part in _parts(index, row_numbers(passes, v)):
+        for part in parts_of(index, row_numbers(passes, v)):
             found = neuron_bounds(passes, v, part[None], relaxed)[0]
             self._intersect(v, part, found[: len(part)], -found[len(part) :])
         self.used.append(RowsUsed(k, None, None))
@@ -178,7 +178,7 @@ class _Derivation:
         first = rough.adaptive(coarse)
         slopes = np.zeros((len(index), 2, self.net.width), dtype=np.uint8)
         at = 0
-        for part in _parts(index, packed.widest):
+        for part in parts_of(index, packed.widest):
             start = Variables(first, xp.zeros(first.shape, dtype=first.dtype))
             allowed = Allowed(is_open, never, never)
             _, best = climb(rough, rough.units(v, part[None]), coarse, allowed, start, (low, high), steps)
@@ -193,7 +193,7 @@ class _Derivation:
         self.used.append(RowsUsed(k, self.net.backend.to_numpy(index), slopes))
 
 
-def _parts(index: Any, numbers: int) -> list[Any]:
+def parts_of(index: Any, numbers: int) -> list[Any]:
     """Pieces of a list of neurons whose rows, of so many coefficients at a node, fit into one pass."""
     size = max(1, PIECE // (2 * numbers))
     return [index[i : i + size] for i in range(0, len(index), size)]
