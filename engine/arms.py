@@ -20,7 +20,7 @@ import numpy as np
 from farkas.engine.bab import Candidate, Progress, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.portfolio import Arm
-from farkas.engine.problem import Family, Matrix
+from farkas.engine.problem import Family, Matrix, Vector
 from farkas.engine.relu_leaves import LeafPrograms
 from farkas.engine.relu_place import in_force
 from farkas.engine.relu_root import CaseRoot
@@ -125,21 +125,27 @@ class Roots:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._found: dict[int, CaseRoot] = {}
+        self._found: dict[int, tuple[CaseRoot, Iterator[list[Vector]]]] = {}
 
-    def known(self, case: int) -> CaseRoot | None:
-        return self._found.get(case)
+    def explore(self, case: int, budget: Budget) -> Iterator[list[Candidate]]:
+        """The candidates of each stage of a root that is not over yet; may raise OutOfTime."""
+        root, stages = self._begun(case, budget)
+        for points in stages:
+            yield root.candidates(np.array(points), Progress()) if points else []
 
-    def explore(self, case: int, budget: Budget) -> tuple[CaseRoot, list[Candidate]]:
-        """The root of a case, with its candidates where it was bounded just now; may raise OutOfTime."""
-        if case in self._found:
-            return self._found[case], []
-        task = self.task
-        relaxation = Relaxation(task.net, task.family.lower[case], task.family.upper[case], budget.check)
-        root = CaseRoot(task.family, case, relaxation, task.margin, task.evaluate)
-        points = root.explore(budget)
-        self._found[case] = root
-        return root, root.candidates(np.array(points), Progress()) if points else []
+    def root(self, case: int) -> CaseRoot:
+        """The root of a case whose stages are over."""
+        root, _ = self._found[case]
+        assert root.is_ready, f"the root of case {case} is bounded before it is used"
+        return root
+
+    def _begun(self, case: int, budget: Budget) -> tuple[CaseRoot, Iterator[list[Vector]]]:
+        if case not in self._found:
+            task = self.task
+            relaxation = Relaxation(task.net, task.family.lower[case], task.family.upper[case], budget.check)
+            root = CaseRoot(task.family, case, relaxation, task.margin, task.evaluate)
+            self._found[case] = root, root.explore(budget)
+        return self._found[case]
 
     def forget(self, case: int) -> None:
         self._found.pop(case, None)
@@ -211,12 +217,14 @@ class ReluArm:
     def _turn(self, case: int, length_s: float, budget: Budget) -> Iterator[list[Candidate]]:
         search = self.searches.get(case)
         if search is None:
-            root, candidates = self.roots.explore(case, budget)
-            search = ReluSearch(root, ProofTree(), self.task.branching, self.task.memory_bytes)
+            yield from self.roots.explore(case, budget)
+            if case not in self._cases.left:
+                return
+            search = ReluSearch(self.roots.root(case), ProofTree(), self.task.branching, self.task.memory_bytes)
             search.start()
             self.searches[case] = search
             self._settle(case, search)
-            yield candidates
+            yield []
         # What the cases that wait hold is not there for this one.
         held = sum(other.stack.nbytes for other in self.searches.values()) - search.stack.nbytes
         search.memory_bytes = max(1, self.task.memory_bytes - held)
@@ -275,10 +283,9 @@ class MilpArm:
             for case in list(self._cases.left):
                 guided = self._trees.get(case)
                 if guided is None:
-                    root, candidates = self.roots.explore(case, budget)
-                    if candidates:
-                        yield candidates
-                    if len(root.columns) > FEW_UNSTABLE:
+                    yield from self.roots.explore(case, budget)
+                    root = self.roots.root(case)
+                    if len(root.columns) > FEW_UNSTABLE or case not in self._cases.left:
                         continue
                     guided = self._trees[case] = _Guided(root, self.progress)
                     yield from guided.start(budget)

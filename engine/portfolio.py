@@ -11,7 +11,7 @@ margin that rises counts as well: the estimate is the smaller of the two.  An ar
 twice the time it has had); else every arm has a first slice, and after that the one with the least estimate goes on.
 Slices grow with the time spent, so that switching costs a bounded part of it; and every fourth slice goes to the arm
 that has had the least time, since an estimate is an extrapolation and may be wrong.  The attack runs beside the arms,
-for a part of the time and from the third batch on: most queries need neither.
+for a part of the time, from the first batch that leaves something open on.
 
 Soundness does not depend on any of this: an arm's trees are its own, a case counts as proved when one arm has closed
 its whole tree, and the proof takes that tree and no other.
@@ -34,7 +34,7 @@ FIRST_SLICE_S = 2.0  # shorter runs of an arm say nothing: bounds are cold, batc
 GROWTH = 0.25  # a slice is this part of the time that the family has had
 EXPLORE_EVERY = 4
 SOON = 2.0  # times what it has had: an arm that should end within it is not left for one that never ran
-ATTACK_AFTER = 2  # batches of an arm before the attack
+FIRST_ATTACK = 4  # steps after the first batch, whatever they take: they find most witnesses that there are
 ATTACK_SHARES = ((2.0, 0.35), (np.inf, 0.1))  # until so many seconds: the attack's part of the time
 
 
@@ -111,8 +111,8 @@ class Portfolio:
     turns: list[Turn]
     attack: Iterator[list[Candidate]]
     switches: int = 0
-    batches: int = 0
     attack_s: float = 0.0
+    attacks: int = 0
     proofs: dict[int, tuple[Arm, ProofTree]] = field(default_factory=dict)
     current: Turn | None = None
 
@@ -152,14 +152,13 @@ class Portfolio:
             if turn.ended or turn.seconds - before >= length_s or self.is_proved or budget.is_spent:
                 turn.record(turn.seconds - before)
                 return
-            self.batches += 1
-            if self.batches >= ATTACK_AFTER:
-                yield from self._attack()
+            yield from self._attack()
 
     def _attack(self) -> Iterator[list[Candidate]]:
         """Steps of the attack until it has had its part of the time."""
         part = next(part for until, part in ATTACK_SHARES if self.seconds < until)
-        while self.attack_s < part * self.seconds:
+        while self.attack_s < part * self.seconds or self.attacks < FIRST_ATTACK:
+            self.attacks += 1
             start = time.monotonic()
             found = next(self.attack, None)
             self.attack_s += time.monotonic() - start

@@ -12,7 +12,7 @@ weights: the bound is concave in them, and those excesses are its slope); the be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,7 @@ class CaseRoot:
     closed: dict[int, Closing] = field(default_factory=dict)
     best: dict[int, tuple[Vector, Vector, float]] = field(default_factory=dict)  # weights, slopes, excess when open
     influence: Influence = ()
+    is_ready: bool = False  # every stage is over
 
     def __post_init__(self) -> None:
         net = self.relaxation.full
@@ -180,21 +181,26 @@ class CaseRoot:
 
     # Stages ----------------------------------------------------------------------------------------------------------
 
-    def explore(self, budget: Budget) -> list[Vector]:
-        """Bound everything at the root, as far as needed; the points at which open disjuncts have their bounds."""
+    def explore(self, budget: Budget) -> Iterator[list[Vector]]:
+        """Bound everything at the root, stage by stage, as far as needed; may raise OutOfTime.
+
+        Yields the points at which open disjuncts have their bounds, before each stage that takes long.
+        """
         self._bound_neurons(Effort(steps=0))
         points = self._try_rows(0) + self._try_rows(STEPS)
         if self._is_open:
+            yield points
             seconds = min(ALPHA_S, ALPHA_SHARE * budget.left_s)
             self._bound_neurons(Effort(seconds, ALPHA_STEPS))
             for _ in range(MOST_REPEATS):
                 before = {d: excess for d, (_, _, excess) in self.best.items()}
-                points = self._try_rows(STEPS) or points
+                points = self._try_rows(STEPS)
                 if not self._moves(before):
                     break
+                yield points
         if self._is_open:
             self.influence = influence(self.relaxation, self.lower, self.upper)
-        return points
+        self.is_ready = True
 
     @property
     def _is_open(self) -> bool:

@@ -51,7 +51,8 @@ def explored(net: Net, prop: Case, budget: Budget) -> CaseRoot:
         prepare(program, binary32=False, backend=numpy_backend()), family.lower[0], family.upper[0], budget.check
     )
     root = CaseRoot(family, 0, relaxation, 0.0, lambda x: np.asarray(run_float(program, x)[program.output]))
-    root.explore(budget)
+    for _ in root.explore(budget):
+        pass
     return root
 
 
