@@ -18,9 +18,10 @@ from pathlib import Path
 from farkas.checker import container, replay
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker.integer import integer_network
-from farkas.checker.kernel import Kernel, Reference
+from farkas.checker.kernel import Reference
 from farkas.checker.network import read_network
 from farkas.checker.property import read_property
+from farkas.checker.prover import Kernel
 from farkas.checker.query import SEMANTICS, Query, build_query, query_hash
 from farkas.checker.steps import Program
 from farkas.checker.walk import failing_leaves, parse_proof

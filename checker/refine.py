@@ -18,8 +18,9 @@ from collections.abc import Iterable, Sequence
 from operator import gt
 
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.kernel import EMPTY, OPEN, Point, ReferenceProver, Step, ceil_shift, readers_of
+from farkas.checker.kernel import EMPTY, OPEN, Point, ReferenceProver, ceil_shift, readers_of
 from farkas.checker.plan import Recipe, RowGroup, Vector
+from farkas.checker.prover import Step
 from farkas.checker.query import Affine, Box, Claim, H, K, Network, P, Relu
 
 

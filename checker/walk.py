@@ -18,8 +18,9 @@ from typing import Any
 
 from farkas.checker import container
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.kernel import Kernel, PlanProver, Prover, Step, neuron_layers
+from farkas.checker.kernel import neuron_layers
 from farkas.checker.plan import Plan, Vectors, parse_columns, parse_plan
+from farkas.checker.prover import Kernel, PlanProver, Prover, Step
 from farkas.checker.query import Box, Claim, Network, Query, bisect
 from farkas.checker.tree import Kind, Tree, claim_of, parse_kinds, parse_tree
 

@@ -34,7 +34,7 @@ from farkas.usage import (
 )
 
 if TYPE_CHECKING:
-    from farkas.checker.kernel import Kernel
+    from farkas.checker.prover import Kernel
 
 COMMANDS = {
     "verify": ("farkas.cli_verify", "decide whether a network can violate a property"),

@@ -18,7 +18,7 @@ from types import FrameType
 import pytest
 
 from farkas.checker.check import Accepted, check
-from farkas.checker.kernel import Kernel
+from farkas.checker.prover import Kernel
 from farkas.checker_fast.kernel import accelerated_kernel
 from tools.trusted_lines import FAST, PAGE, PARTS, SAT, UNSAT, Count, count, files, page_with, tables
 

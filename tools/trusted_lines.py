@@ -53,7 +53,7 @@ PARTS = (
     Part("summation groups, weights as integers", "checker", ("groups", "integer"), frozenset((UNSAT, FAST))),
     Part("the rule `crown-fp-1`, rows of both rules", "checker", ("kernel", "products"), frozenset((UNSAT, FAST))),
     Part("the rule `crown-fp-2`", "checker", ("refine",), frozenset((UNSAT, FAST))),
-    Part("leaves and tree: every piece of the box is closed", "checker", ("tree", "walk"), frozenset((UNSAT, FAST))),
+    Part("leaves and tree: every piece of the box is closed", "checker", ("prover", "tree", "walk"), frozenset((UNSAT, FAST))),
     Part("replay of a witness", "checker", ("replay",), frozenset((SAT,))),
     Part("the rule on batches, exactly in float64", "checker_fast", _all_of("checker_fast"), frozenset((FAST,))),
 )

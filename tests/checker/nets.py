@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from farkas.checker import container, tree
 from farkas.checker.check import load_query
-from farkas.checker.kernel import Kernel, Reference, neuron_layers
+from farkas.checker.kernel import Reference, neuron_layers
 from farkas.checker.plan import Vector
+from farkas.checker.prover import Kernel
 from farkas.checker.query import Box, Query, bisect, query_hash
 
 Layer = tuple[list[list[float]], list[float]]

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.checker import binary32
-from farkas.checker.kernel import EMPTY, FAILED, OPEN, PlanProver, Point, Reference, Step, neuron_layers
+from farkas.checker.kernel import EMPTY, FAILED, OPEN, Point, Reference, neuron_layers
 from farkas.checker.plan import Recipe, RowGroup, Vector
+from farkas.checker.prover import PlanProver, Step
 from farkas.checker.query import Affine, Bound, Box, H, Input, K, Matrix, Network, P, Relu, bisect
 from farkas.checker.refine import ReferencePlanProver
 from tests.checker.test_kernel import (

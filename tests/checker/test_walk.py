@@ -14,8 +14,9 @@ import pytest
 from farkas.checker import container, integer, kernel, query, refine, tree
 from farkas.checker.check import check
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.kernel import OPEN, Point, Reference, Step, neuron_layers
+from farkas.checker.kernel import OPEN, Point, Reference, neuron_layers
 from farkas.checker.plan import Recipe, RowGroup, Vector
+from farkas.checker.prover import Step
 from farkas.checker.query import Box, Case, H, Input, Network, Query, Relu, bisect
 from farkas.checker.walk import failing_leaves, parse_proof
 from tests.checker.nets import (
