@@ -360,6 +360,10 @@ def test_what_floored_weights_lose_is_counted_row_by_row_by_hand() -> None:
     assert tree.bound([(0, 1)]) == Q(3 - 1 - 1 - 5, UNIT) - LSB
     # -y_1: b <= 4, x_1 <= 2 with coefficient -2, its hidden part 4, the floors.
     assert tree.bound([(1, -1)]) == Q(-4 - 4 - 4 - 5, UNIT) - 4 * LSB
+    # in binary32: M' = 2 * 2 + 4 + 1 = 9 and 2 * 4 + 4 + 1 = 13 units, ceil(M' 4 2^16 / (2^24 - 4)) + 1 = 2 for both
+    rounded = Tree(network, box([-1, -4], [2, 2]), rounded=True)
+    assert rounded.point.errors[1] == [(1 << K - P) + 2, (4 << K - P) + 2]
+    assert (rounded.point.lower[1], rounded.point.upper[1]) == ([0, -6], [9, 9])
 
 
 # Sharing ------------------------------------------------------------------------------------------------------------
