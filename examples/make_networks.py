@@ -1,11 +1,13 @@
 """Trains the example networks and writes them to `examples/networks`: `python -m examples.make_networks [FOLDER]`.
 
-Four kinds of small ReLU network, each fitted to something that is known without it, so that a property of the network
+Six small ReLU networks, each fitted to something that is known without it, so that a property of the network
 means something and its truth can be found by other means than ours (`make_properties.py`):
 
 wave       2-16-16-1        sin x cos y on [-2, 2]^2                                     Gemm
 avoidance  5-24-24-24-5     costs of five advisories when two aircraft meet              Sub Div MatMul Add
 glyphs     1x8x8 -> 4       which of four strokes an image shows                         Conv Reshape Gemm
+wide       64-48-48-48-4    the same, fully connected                                    Gemm
+deep       1x8x8 -> 4       the same, with pooling and a skip                            Conv MaxPool Add Gemm
 pendulum   2-16-16-2        state of a damped pendulum 0.1 s later, as x + f(x)          Gemm Add (residual)
 
 Seeds are fixed, but training rounds as the machine's BLAS rounds, so another machine makes networks that differ in
@@ -24,7 +26,9 @@ from examples.training import (
     Convolution,
     Dense,
     Layer,
+    MaxPool,
     Relu,
+    Residual,
     Writer,
     mlp,
     of_cross_entropy,
@@ -142,6 +146,51 @@ def glyphs(folder: Path) -> str:
     return f"glyphs: {100 * right:.1f} % right on fresh images"
 
 
+def recognised(layers: list[Layer], rng: np.random.Generator) -> float:
+    """The share of fresh images that are recognised, in percent."""
+    images, truth = strokes(rng, 2000)
+    return 100.0 * float((run(layers, images).argmax(axis=1) == truth.argmax(axis=1)).mean())
+
+
+def wide(folder: Path) -> str:
+    """Tells the strokes apart with dense layers over all pixels: too many inputs to cut one by one."""
+    rng = np.random.default_rng(5)
+    images, kinds = strokes(rng, 6000)
+    layers = mlp(rng, SIDE * SIDE, 48, 48, 48, len(STROKES))
+    train(rng, layers, images, kinds, of_cross_entropy, steps=1500, rate=2e-3)
+    w = Writer()
+    flat = w.node("Flatten", "flat", "input")
+    w.save(str(folder / "wide.onnx"), (1, 1, SIDE, SIDE), len(STROKES), gemm_chain(w, layers, flat, "output"))
+    return f"wide: {recognised(layers, rng):.1f} % right on fresh images"
+
+
+def convolution(w: Writer, layer: Convolution, name: str, x: str) -> str:
+    weight, bias = layer.parameters
+    constants = w.constant(f"kernel_{name}", weight.reshape(len(weight), -1, 3, 3)), w.constant(f"offset_{name}", bias)
+    stride = [layer.stride, layer.stride]
+    return w.node("Conv", f"conv_{name}", x, *constants, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=stride)
+
+
+def deep(folder: Path) -> str:
+    """Tells the strokes apart with a pooled convolution and a residual block."""
+    rng = np.random.default_rng(6)
+    images, kinds = strokes(rng, 6000)
+    half = SIDE // 2
+    first = Convolution(rng, 1, 4, SIDE, 1)
+    block = Convolution(rng, 4, 4, half, 1), Convolution(rng, 4, 4, half, 1)
+    head: list[Layer] = [Dense(rng, 4 * half * half, 16), Relu(), Dense(rng, 16, len(STROKES))]
+    layers: list[Layer] = [first, MaxPool(4, SIDE), Relu(), Residual([block[0], Relu(), block[1]]), Relu(), *head]
+    train(rng, layers, images, kinds, of_cross_entropy, steps=1000, rate=2e-3)
+    w = Writer()
+    pooled = w.node("MaxPool", "pooled", convolution(w, first, "0", "input"), kernel_shape=[2, 2], strides=[2, 2])
+    x = w.node("Relu", "active_0", pooled)
+    inner = w.node("Relu", "active_1", convolution(w, block[0], "1", x))
+    x = w.node("Relu", "active_2", w.node("Add", "sum", convolution(w, block[1], "2", inner), x))
+    w.save(str(folder / "deep.onnx"), (1, 1, SIDE, SIDE), len(STROKES),
+           gemm_chain(w, head, w.node("Flatten", "flat", x), "output"))
+    return f"deep: {recognised(layers, rng):.1f} % right on fresh images"
+
+
 def pendulum_step(state: Array) -> Array:
     """Angle (rad) and rate (rad/s) 0.1 s later: theta'' = -4 sin theta - 0.5 theta', in 20 half-implicit steps."""
     angle, rate = state.T.copy()
@@ -167,7 +216,7 @@ def pendulum(folder: Path) -> str:
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]) if arguments else Path(__file__).resolve().parent / "networks"
     folder.mkdir(parents=True, exist_ok=True)
-    for make in (wave, avoidance, glyphs, pendulum):
+    for make in (wave, avoidance, glyphs, wide, deep, pendulum):
         print(make(folder), flush=True)
     return 0
 

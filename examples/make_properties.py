@@ -1,8 +1,8 @@
 """Writes the example properties, and `suite.csv` with the truth of each: `python -m examples.make_properties`.
 
 Each property is a claim about what its network was fitted to; some are true of the network and some are false.  The
-column `expected` is what `reference.py` found, by sampling or by subdivision: `sat` when it has a counterexample,
-`unsat` when it has a proof.  A property that it cannot judge is an error here, not a guess.
+column `expected` is what `reference.py` and `milp.py` found, by sampling, by subdivision, by a mixed-integer program:
+`sat` when there is a counterexample, `unsat` when there is a proof.  What they cannot judge is an error here, no guess.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from examples.make_networks import SIDE
+from examples.milp import proves_by_milp
 from examples.reference import Judged, Unsafe, proves, read, refutes
 from examples.training import Array
 
 FOLDER = Path(__file__).resolve().parent
 Box = tuple[tuple[str, str], ...]
 Disjuncts = tuple[tuple[str, ...], ...]
+MOST_CUT = 6  # inputs that a proof by subdivision can cut; with more it gets one box, then a mixed-integer program
 ATOM = re.compile(r"\((<=|>=) (\S+) (\S+)\)")
 
 
@@ -108,9 +110,6 @@ def glyphs() -> list[Property]:
     corner = ((0, 0), (0, 1), (1, 0), (1, 1))
     middle = ((3, 3), (3, 4), (4, 3), (4, 4))
 
-    def changes(kind: int) -> Disjuncts:
-        return tuple((f"(>= Y_{other} Y_{kind})",) for other in range(4) if other != kind)
-
     return [
         Property("glyphs_horizontal_close", "glyphs", "stays horizontal within 1/64",
                  ((around(stroke(0), 2.0**-6), changes(0)),)),
@@ -120,6 +119,27 @@ def glyphs() -> list[Property]:
                  ((around(stroke(2), 0.0, corner), changes(2)),)),
         Property("glyphs_rising_middle", "glyphs", "stays rising whatever the four middle pixels are",
                  ((around(stroke(3), 0.0, middle), changes(3)),)),
+    ]  # fmt: skip
+
+
+def changes(kind: int) -> Disjuncts:
+    """Some other stroke scores as high as this one."""
+    return tuple((f"(>= Y_{other} Y_{kind})",) for other in range(4) if other != kind)
+
+
+def many_inputs() -> list[Property]:
+    """Robustness over all pixels, where signs of neurons have to be told apart instead of pixels."""
+    return [
+        Property("wide_horizontal_near", "wide", "stays horizontal within 7/128",
+                 ((around(stroke(0), 7 / 128), changes(0)),)),
+        Property("wide_falling_near", "wide", "stays falling within 7/128",
+                 ((around(stroke(2), 7 / 128), changes(2)),)),
+        Property("wide_rising_far", "wide", "stays rising within 3/32",
+                 ((around(stroke(3), 3 / 32), changes(3)),)),
+        Property("deep_horizontal_near", "deep", "stays horizontal within 5/128",
+                 ((around(stroke(0), 5 / 128), changes(0)),)),
+        Property("deep_rising_far", "deep", "stays rising within 3/32",
+                 ((around(stroke(3), 3 / 32), changes(3)),)),
     ]  # fmt: skip
 
 
@@ -186,7 +206,9 @@ def truth(prop: Property, network: Judged) -> str:
         query = unsafe(disjuncts, network.inputs, len(network.output.bias))
         if refutes(network, low, high, query, np.random.default_rng(0)) is not None:
             return "sat"
-        if proves(network, low, high, query) is None:
+        many = int((high > low).sum()) > MOST_CUT
+        proved = proves(network, low, high, query, 1 if many else 100_000) is not None
+        if not proved and not (many and proves_by_milp(network, low, high, query)):
             verdict = "unjudged"
     if verdict == "unjudged":
         raise ValueError(f"{prop.name}: neither a counterexample nor a proof; choose another box or threshold")
@@ -194,7 +216,7 @@ def truth(prop: Property, network: Judged) -> str:
 
 
 def properties() -> list[Property]:
-    return [*wave(), *avoidance(), *glyphs(), *pendulum()]
+    return [*wave(), *avoidance(), *glyphs(), *many_inputs(), *pendulum()]
 
 
 def main() -> int:

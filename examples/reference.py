@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from examples.training import Array, patches
+from examples.training import Array, Indices, patches
 
 MARGIN = 1e-3
 
@@ -30,6 +30,13 @@ class Affine:
 
     def widened(self, variables: int) -> Array:
         return np.pad(self.weight, ((0, 0), (0, variables - self.weight.shape[1])))
+
+    def plus(self, other: Affine, sign: float = 1.0) -> Affine:
+        width = max(self.weight.shape[1], other.weight.shape[1])
+        return Affine(self.widened(width) + sign * other.widened(width), self.bias + sign * other.bias)
+
+    def at(self, index: Indices) -> Affine:
+        return Affine(self.weight[index], self.bias[index])
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,21 @@ class Judged:
         for layer in self.layers:
             x = np.concatenate([x, np.maximum(x @ layer.widened(x.shape[1]).T + layer.bias, 0.0)], axis=1)
         return x @ self.output.widened(x.shape[1]).T + self.output.bias
+
+    def gradients(self, x: Array, rows: Array) -> Array:
+        """Gradients (n, inputs) of `rows y` in the inputs, one row of shape (outputs,) for each x."""
+        inside = x
+        for layer in self.layers:
+            z = inside @ layer.widened(inside.shape[1]).T + layer.bias
+            inside = np.concatenate([inside, np.maximum(z, 0.0)], axis=1)
+        slopes = rows @ self.output.widened(inside.shape[1])
+        end = inside.shape[1]
+        for layer in reversed(self.layers):
+            count = len(layer.bias)
+            active = slopes[:, end - count : end] * (inside[:, end - count : end] > 0.0)
+            end -= count
+            slopes = slopes[:, :end] + active @ layer.widened(end)
+        return slopes
 
     def lower_bounds(self, low: Array, high: Array, inputs: Array, rows: Array, constants: Array) -> Array:
         """Lower bounds (n, k) of `inputs x + rows y + constants` over the boxes [low, high] of shape (n, inputs).
@@ -79,20 +101,39 @@ def read(path: Path) -> Judged:
     constants = {c.name: numpy_helper.to_array(c).astype(np.float64) for c in graph.initializer}
     size = int(np.prod([d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]))
     tensors = {graph.input[0].name: Affine(np.eye(size), np.zeros(size))}
+    channels = {graph.input[0].name: 1}
     layers: list[Affine] = []
-    variables = size
+
+    def rectified(z: Affine) -> Affine:
+        """New variables, the outputs of a ReLU on z."""
+        layers.append(z)
+        variables, count = size + sum(len(layer.bias) for layer in layers), len(z.bias)
+        return Affine(np.eye(count, variables, variables - count), np.zeros(count))
+
+    def larger(a: Affine, b: Affine) -> Affine:
+        """max(a, b) = a + relu(b - a)."""
+        return a.plus(rectified(b.plus(a, -1.0)))
+
     for node in graph.node:
         x = tensors[node.input[0]]
+        used = [constants[name] for name in node.input if name in constants]
+        channels[node.output[0]] = len(used[0]) if node.op_type == "Conv" else channels[node.input[0]]
         if node.op_type == "Relu":
-            layers.append(x)
-            count = len(x.bias)
-            tensors[node.output[0]] = Affine(np.eye(count, variables + count, variables), np.zeros(count))
-            variables += count
+            tensors[node.output[0]] = rectified(x)
+        elif node.op_type == "MaxPool":
+            a, b, c, d = (x.at(corner) for corner in squares(channels[node.input[0]], len(x.bias)))
+            tensors[node.output[0]] = larger(larger(a, b), larger(c, d))
         else:
             other = tensors.get(node.input[1]) if len(node.input) > 1 else None
-            used = [constants[name] for name in node.input if name in constants]
             tensors[node.output[0]] = linear(node, x, other, used)
     return Judged(size, tuple(layers), tensors[graph.output[0].name])
+
+
+def squares(channels: int, size: int) -> list[Indices]:
+    """The flat positions of the four corners of all 2x2 squares of square images."""
+    side = round((size // channels) ** 0.5)
+    image = np.arange(size).reshape(channels, side, side)
+    return [image[:, row::2, column::2].ravel() for row in (0, 1) for column in (0, 1)]
 
 
 def linear(node: onnx.NodeProto, x: Affine, other: Affine | None, constants: list[Array]) -> Affine:
@@ -107,8 +148,7 @@ def linear(node: onnx.NodeProto, x: Affine, other: Affine | None, constants: lis
         case "Div":
             weight, bias = np.diag(1.0 / constants[0]), np.zeros(len(constants[0]))
         case "Add" if other is not None:
-            width = max(x.weight.shape[1], other.weight.shape[1])
-            return Affine(x.widened(width) + other.widened(width), x.bias + other.bias)
+            return x.plus(other)
         case "Add" | "Sub":
             return Affine(x.weight, x.bias + (constants[0] if node.op_type == "Add" else -constants[0]))
         case "Conv":
@@ -166,11 +206,24 @@ def proves(network: Judged, low: Array, high: Array, unsafe: Unsafe, limit: int 
 
 
 def refutes(network: Judged, low: Array, high: Array, unsafe: Unsafe, rng: np.random.Generator) -> Array | None:
-    """A binary32 point of the box that is unsafe by MARGIN, as found by dense sampling; None if there is none."""
-    x = rng.uniform(low, high, size=(200_000, network.inputs)).astype(np.float32).astype(np.float64)
-    # A single point that is no binary32 number stands for the nearest one, as every runtime reads it.
-    x = x[((x >= low) & (x <= high) | (low == high)).all(axis=1)]
-    values = x @ unsafe.inputs.T + network.run(x) @ unsafe.rows.T + unsafe.constants
-    excess = np.min([values[:, list(group)].max(axis=1) for group in unsafe.groups], axis=0)
-    best = int(excess.argmin())
-    return x[best] if excess[best] < -MARGIN else None
+    """A binary32 point of the box that is unsafe by MARGIN; None if none is found.
+
+    Dense sampling, then from the best points the corners to which the network's own linear pieces point.
+    """
+    x = rng.uniform(low, high, size=(200_000 if network.inputs < 16 else 20_000, network.inputs))
+    for step in range(6):
+        x = x.astype(np.float32).astype(np.float64)
+        # A single point that is no binary32 number stands for the nearest one, as every runtime reads it.
+        x = x[((x >= low) & (x <= high) | (low == high)).all(axis=1)]
+        values = x @ unsafe.inputs.T + network.run(x) @ unsafe.rows.T + unsafe.constants
+        worst = np.array([values[:, list(group)].max(axis=1) for group in unsafe.groups])
+        best = int(worst.min(axis=0).argmin())
+        if worst[:, best].min() < -MARGIN:
+            return np.asarray(x[best])
+        near = [int(i) for group in worst for i in np.argsort(group)[:16]]
+        of = np.repeat(np.arange(len(worst)), len(near) // len(worst))
+        atoms = np.array([max(unsafe.groups[g], key=lambda r: values[i, r]) for g, i in zip(of, near, strict=True)])
+        slopes = network.gradients(x[near], unsafe.rows[atoms]) + unsafe.inputs[atoms]
+        corner = np.where(slopes > 0.0, low, high)
+        x = np.concatenate([x[near], corner, x[near] + (corner - x[near]) / 2.0**step])
+    return None

@@ -80,6 +80,46 @@ def patches(channels: int, side: int, stride: int) -> Indices:
     return windows
 
 
+class MaxPool:
+    """The largest of each 2x2 square of images with an even side, flat in ONNX's order."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        self.parameters: list[Array] = []
+        self.shape = (channels, side // 2, 2, side // 2, 2)
+
+    def forward(self, x: Array) -> Array:
+        return np.asarray(x.reshape(len(x), *self.shape).max(axis=(3, 5)).reshape(len(x), -1))
+
+    def backward(self, x: Array, g: Array) -> tuple[Array, list[Array]]:
+        squares = x.reshape(len(x), *self.shape)
+        largest = squares == squares.max(axis=(3, 5), keepdims=True)
+        channels, rows, _, columns, _ = self.shape
+        spread = g.reshape(len(x), channels, rows, 1, columns, 1) * largest
+        return np.asarray(spread.reshape(len(x), -1)), []
+
+
+class Residual:
+    """x -> x + layers(x)."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers = layers
+        self.parameters = [parameter for layer in layers for parameter in layer.parameters]
+
+    def forward(self, x: Array) -> Array:
+        return x + run(self.layers, x)
+
+    def backward(self, x: Array, g: Array) -> tuple[Array, list[Array]]:
+        values = [x]
+        for layer in self.layers[:-1]:
+            values.append(layer.forward(values[-1]))
+        found: list[list[Array]] = []
+        inner = g
+        for layer in reversed(self.layers):
+            inner, parts = layer.backward(values.pop(), inner)
+            found.append(parts)
+        return g + inner, [part for parts in reversed(found) for part in parts]
+
+
 class Relu:
     def __init__(self) -> None:
         self.parameters: list[Array] = []

@@ -11,6 +11,7 @@ import pytest
 
 from examples.make_networks import HIGH, LOW, advisory_costs, main, pendulum_step, strokes
 from examples.make_properties import ATOM, Property, properties, text, truth, unsafe
+from examples.milp import proves_by_milp
 from examples.reference import Unsafe, proves, read, refutes
 
 PROPERTIES = properties()
@@ -33,7 +34,8 @@ def check_fit(folder: Path) -> None:
     state = rng.uniform(LOW, HIGH, size=(500, 5))
     assert np.sqrt(np.square(run(folder / "avoidance.onnx", state) - advisory_costs(state)).mean()) < 0.1
     images, kinds = strokes(rng, 500)
-    assert (run(folder / "glyphs.onnx", images).argmax(axis=1) == kinds.argmax(axis=1)).mean() > 0.98
+    for name in ("glyphs", "wide", "deep"):
+        assert (run(folder / f"{name}.onnx", images).argmax(axis=1) == kinds.argmax(axis=1)).mean() > 0.98
 
 
 def test_committed_networks_do_what_they_were_fitted_to(examples: Path) -> None:
@@ -57,7 +59,7 @@ def test_half_turn_costs_are_symmetric_in_left_and_right() -> None:
     np.testing.assert_array_almost_equal(advisory_costs(state)[0, [0, 2, 1, 4, 3]], advisory_costs(mirrored)[0], 12)
 
 
-@pytest.mark.parametrize("name", ["wave", "avoidance", "glyphs", "pendulum"])
+@pytest.mark.parametrize("name", ["wave", "avoidance", "glyphs", "wide", "deep", "pendulum"])
 def test_the_judge_reads_a_network_as_onnxruntime_does(examples: Path, name: str) -> None:
     network = read(examples / "networks" / f"{name}.onnx")
     x = np.random.default_rng(5).uniform(0.0, 1.0, size=(50, network.inputs)).astype(FLOAT32).astype(np.float64)
@@ -120,6 +122,29 @@ def violated(prop: Property, path: Path) -> bool:
 def test_sampling_violates_the_sat_properties_on_onnxruntime_and_no_other(examples: Path, prop: Property) -> None:
     path = examples / "networks" / f"{prop.network}.onnx"
     assert violated(prop, path) == (stated(examples)[prop.name] == "sat")
+
+
+@pytest.mark.parametrize(("threshold", "proved"), [(-1.05, True), (-0.5, False)])
+def test_the_mixed_integer_judge_agrees_with_subdivision(examples: Path, threshold: float, proved: bool) -> None:
+    """y stays above -1.05, which subdivision proves, and falls below -0.5, which sampling shows."""
+    network = read(examples / "networks" / "wave.onnx")
+    low, high = np.array([-2.0, -2.0]), np.array([2.0, 2.0])
+    below = Unsafe(np.zeros((1, 2)), np.array([[1.0]]), np.array([-threshold]), ((0,),))  # y - threshold <= 0
+    assert (proves(network, low, high, below, limit=5000) is not None) == proved
+    assert (refutes(network, low, high, below, np.random.default_rng(0)) is None) == proved
+    assert proves_by_milp(network, low, high, below) == proved
+
+
+def test_gradients_are_differences(examples: Path) -> None:
+    network = read(examples / "networks" / "deep.onnx")
+    rng = np.random.default_rng(6)
+    x, rows, step = rng.uniform(0.0, 1.0, (3, 64)), rng.normal(size=(3, 4)), 1e-7
+    numeric = np.zeros((3, 64))
+    for i in range(64):
+        moved = x.copy()
+        moved[:, i] += step
+        numeric[:, i] = ((network.run(moved) - network.run(x)) * rows).sum(axis=1) / step
+    np.testing.assert_allclose(network.gradients(x, rows), numeric, atol=1e-4)
 
 
 def test_the_judge_refuses_a_claim_that_sampling_contradicts(examples: Path) -> None:
