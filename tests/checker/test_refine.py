@@ -360,6 +360,9 @@ def test_what_floored_weights_lose_is_counted_row_by_row_by_hand() -> None:
     assert tree.bound([(0, 1)]) == Q(3 - 1 - 1 - 5, UNIT) - LSB
     # -y_1: b <= 4, x_1 <= 2 with coefficient -2, its hidden part 4, the floors.
     assert tree.bound([(1, -1)]) == Q(-4 - 4 - 4 - 5, UNIT) - 4 * LSB
+    # 2^-48 and 257 * 2^-48 are rounded up to 2^-40
+    small = Tree(network, Box((-1 << H - P, -257 << H - P), (0, 0)))
+    assert small.point.errors[1] == [1, 2]
     # in binary32: M' = 2 * 2 + 4 + 1 = 9 and 2 * 4 + 4 + 1 = 13 units, ceil(M' 4 2^16 / (2^24 - 4)) + 1 = 2 for both
     rounded = Tree(network, box([-1, -4], [2, 2]), rounded=True)
     assert rounded.point.errors[1] == [(1 << K - P) + 2, (4 << K - P) + 2]
