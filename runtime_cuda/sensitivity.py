@@ -11,7 +11,7 @@ sum goes on in place of the final row's.  It is one weighted sum over coefficien
 Which rows: those of the node's own refresh where there are any, for these are the rows in force; the root's for the
 other layers.  On a fully connected network of four layers of 256 neurons the root's rows alone needed 3493 nodes for
 nine disjuncts where these need 2355; on a harder box, which neither finished, the bound had come half as far in the
-same time.  Adding the root's rows of neurons that were not refreshed is worse than leaving them out: 583 nodes, not 247.
+same time.  Adding the root's rows of neurons not refreshed is worse than leaving them out: 583 nodes for 247.
 """
 
 from __future__ import annotations
