@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from farkas.ir.convolution import Conv2d, Transposed
+from farkas.ir.convolution import Conv2d, Sparse, Transposed
 from farkas.ir.core import Affine, Input, Relu
 from farkas.ir.linear import Dense, Diagonal, LinearMap, Matrix, Move, Selection
 from farkas.ir.windows import Windows
@@ -166,15 +166,26 @@ class Geometry:
             case Relu(source=source):
                 return [(source, block)]
             case Affine():
-                return [(o.source, self._read(o.map, o.source, block)) for o in self.net.layers[node].operands]
+                return [(o.source, self._read(o.map, node, o.source, block)) for o in self.net.layers[node].operands]
 
-    def _read(self, linear: LinearMap, source: int, block: Block | None) -> Block | None:
+    def _read(self, linear: LinearMap, node: int, source: int, block: Block | None) -> Block | None:
         if block is None or source not in self.shapes:
             return None
         if isinstance(linear, Conv2d | Transposed):
             reads = _conv_span if isinstance(linear, Conv2d) else _transposed_span
             return _axis(linear, reads, block, 0), _axis(linear, reads, block, 1)
+        if isinstance(linear, Sparse | Selection) and not _is_pointwise(linear):
+            return self._around(_seen_by(linear, self._positions(node, block)), source)
         return block if _is_pointwise(linear) else None
+
+    def _around(self, positions: Any, source: int) -> Block:
+        """The block of a node around some of its positions; those below 0 are none."""
+        _, height, width = self.shapes[source]
+        places = self.net.backend.to_numpy(positions[positions >= 0])
+        if not len(places):
+            return (0, 1), (0, 1)
+        rows, cols = places // width % height, places % width
+        return (int(rows.min()), int(rows.max()) + 1), (int(cols.min()), int(cols.max()) + 1)
 
     def _positions(self, node: int, block: Block) -> Any:
         channels, height, width = self.shapes[node]
@@ -186,7 +197,7 @@ class Geometry:
         layer, block = self.net.layers[node], blocks[node]
         operands = []
         for operand in layer.operands:
-            linear = self._cropped(operand, block, blocks[operand.source], kept.get(node))
+            linear = self._cropped(operand, node, block, blocks[operand.source], kept.get(node))
             if linear is None:
                 return None
             operands.append(Operand(linear, linear, operand.source))
@@ -194,13 +205,15 @@ class Geometry:
             return replace(layer, operands=tuple(operands))
         return replace(layer, operands=tuple(operands), bias=layer.bias[kept[node]])
 
-    def _cropped(self, operand: Operand, block: Block | None, below: Block | None, rows: Any) -> LinearMap | None:
+    def _cropped(
+        self, operand: Operand, node: int, block: Block | None, below: Block | None, rows: Any
+    ) -> LinearMap | None:
         linear = operand.map
         if block is None:
             whole = below is None or _area(below) == int(np.prod(self.shapes[operand.source][1:]))
             return linear if whole else None
         if isinstance(linear, Conv2d | Transposed) and below is not None:
-            tight = self._read(linear, operand.source, block)
+            tight = self._read(linear, node, operand.source, block)
             assert tight is not None, "a block of a source was read"
             conv = linear if isinstance(linear, Conv2d) else linear.map
             image, windows = (tight, block) if isinstance(linear, Conv2d) else (block, tight)
@@ -212,6 +225,20 @@ class Geometry:
                 return cropped
             kept = self._within(operand.source, tight, below)
             return Within(cropped, kept, _area(below) * self.shapes[operand.source][0])
+        if isinstance(linear, Selection) and below is None:
+            return Selection(linear.index[rows], linear.size)
+        if isinstance(linear, Sparse) and below is None:
+            return Sparse(linear.index[rows], linear.values[rows], linear.size)
+        if isinstance(linear, Sparse | Selection) and not _is_pointwise(linear):
+            places = _seen_by(linear, rows)
+            channels, height, width = self.shapes[operand.source]
+            assert below is not None, "the whole was handled above"
+            (top, bottom), (left, right) = below
+            across = places // width % height - top, places % width - left
+            local = (places // (height * width) * (bottom - top) + across[0]) * (right - left) + across[1]
+            local = local * (places >= 0) - (places < 0)
+            values = linear.values[rows] if isinstance(linear, Sparse) else (places >= 0) * 1.0
+            return Sparse(local, values, channels * _area(below))
         if isinstance(linear, Diagonal):
             return Diagonal(linear.factors[rows]) if below == block else None
         if isinstance(linear, Selection) and linear.is_identity:
@@ -239,6 +266,11 @@ def _shapes(linear: Conv2d | Transposed) -> tuple[Shape, Shape]:
 
 def _is_pointwise(linear: LinearMap) -> bool:
     return isinstance(linear, Diagonal) or (isinstance(linear, Selection) and linear.is_identity)
+
+
+def _seen_by(linear: Sparse | Selection, rows: Any) -> Any:
+    """(rows, k): the positions that some rows read, -1 for none."""
+    return linear.index[rows] if isinstance(linear, Sparse) else linear.index[rows][:, None]
 
 
 def _identity(linear: Selection, size: int) -> Selection:

@@ -37,6 +37,7 @@ SLOPE_SCALE = 256.0
 TINY = 2.0**-1000  # covers underflow of float64 in a pass
 CHUNK = 1 << 20  # coefficients of one array of a pass: 8 MiB, so that they stay cached and ticks come often
 GROUP = 48  # rows of a neuron's own kind, times two, that run through a cropped network at once
+INFLUENCE = 1 << 24  # numbers of rows over the input that are kept for branching, of one layer: 128 MiB
 CROPPED = 0.6  # share of the whole network up to which a cropped one is worth its making
 
 
@@ -85,7 +86,7 @@ class Refined:
     """What refinement of a batch yields: flat pre-activation bounds, emptiness, and the input coefficients of the rows.
 
     lower, upper: (B, width); empty: (B,) bool; influence: per refined node (index (B, R), coefficients of the lower
-    and of the upper rows over the input, each (B, R, n0)), for branching.
+    and of the upper rows over the input, each (B, R, n0)), for branching; none for a node where they would be too many.
     """
 
     boxes: Boxes
@@ -239,8 +240,10 @@ class Propagator:
         xp = self.xp
         if not wanted.any():
             return l, u
-        parts = [self._part(boxes, v, wanted, cone) for cone in self._cones(v, wanted)]
-        index, padded, low, high, low_rows, high_rows = (
+        if found is not None and int(wanted.sum(axis=1).max()) * wanted.shape[0] * self.net.sizes[0] > INFLUENCE:
+            found = None
+        parts = [self._part(boxes, v, wanted, cone, found is not None) for cone in self._cones(v, wanted)]
+        index, padded, low, high, *rows = (
             columns[0] if len(columns) == 1 else xp.concatenate(columns, axis=1)
             for columns in zip(*(part for part in parts if part is not None), strict=True)
         )
@@ -253,7 +256,7 @@ class Propagator:
         xp.put_along_axis(l, index, tl, axis=1)
         xp.put_along_axis(u, index, tu, axis=1)
         if found is not None:
-            found[v] = (index, low_rows, high_rows)
+            found[v] = (index, rows[0], rows[1])
         return l, u
 
     def _cones(self, v: int, wanted: Any) -> list[Cone | None]:
@@ -269,8 +272,8 @@ class Propagator:
         cones = [self.geometry.cone(v, block) for block in blocks]
         return [None] if any(cone is None for cone in cones) else cones
 
-    def _part(self, boxes: Boxes, v: int, wanted: Any, cone: Cone | None) -> tuple[Any, ...] | None:
-        """The wanted neurons of one cone: numbers, which only pad, bounds, rows over the input."""
+    def _part(self, boxes: Boxes, v: int, wanted: Any, cone: Cone | None, keep: bool) -> tuple[Any, ...] | None:
+        """The wanted neurons of one cone: numbers, which only pad, bounds, and with `keep` rows over the input."""
         xp = self.xp
         inside = wanted if cone is None else wanted[:, cone.kept[v]]
         most = int(inside.sum(axis=1).max())
@@ -279,14 +282,15 @@ class Propagator:
         index = xp.argsort(~inside, axis=1, kind="stable")[:, :most]
         padded = ~xp.take_along_axis(inside, index, axis=1)
         if cone is None:
-            return index, padded, *self._unit_bounds(boxes, v, index)
-        low, high, *rows = Propagator(cone.net, self.rules, self.tick)._unit_bounds(_cropped(boxes, cone), v, index)
+            return index, padded, *self._unit_bounds(boxes, v, index, keep)
+        part = Propagator(cone.net, self.rules, self.tick)
+        low, high, *rows = part._unit_bounds(_cropped(boxes, cone), v, index, keep)
         if 0 in cone.kept:
             rows = [_spread(xp, part, cone.kept[0], self.net.sizes[0]) for part in rows]
         return cone.kept[v][index], padded, low, high, *rows
 
-    def _unit_bounds(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any, Any, Any]:
-        """Backward bounds of the listed neurons (B, R), in chunks, and their rows over the input (B, R, n0)."""
+    def _unit_bounds(self, boxes: Boxes, v: int, index: Any, keep: bool) -> tuple[Any, ...]:
+        """Backward bounds of the listed neurons (B, R), in chunks; with `keep` also their rows over the input."""
         batch, most = index.shape
         size = max(1, CHUNK // (2 * batch * len(self.rules) * max(self.net.sizes[:v])))
         parts = []
@@ -294,11 +298,11 @@ class Propagator:
             part = index[:, start : start + size]
             value, inputs = self._unit_rows(boxes, v, part)
             best, width = value.max(axis=1), part.shape[1]
-            parts.append((best[:, :width], -best[:, width:], inputs[:, 0, :width], inputs[:, 0, width:]))
+            rows = (inputs[:, 0, :width], inputs[:, 0, width:]) if keep else ()
+            parts.append((best[:, :width], -best[:, width:], *rows))
         if len(parts) == 1:
             return parts[0]
-        low, high, low_rows, high_rows = (self.xp.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
-        return low, high, low_rows, high_rows
+        return tuple(self.xp.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
 
     def _unit_rows(self, boxes: Boxes, v: int, index: Any) -> tuple[Any, Any]:
         """Lower bounds of +z_i and -z_i for the listed neurons: value (B, rules, 2R), inputs (B, rules, 2R, n0).

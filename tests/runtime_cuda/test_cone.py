@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farkas.ir.convolution import Conv2d, Transposed
+from farkas.ir.convolution import Conv2d, Sparse, Transposed
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term
-from farkas.ir.linear import Dense, Diagonal, LinearMap, identity
+from farkas.ir.linear import Dense, Diagonal, LinearMap, Selection, identity
 from farkas.ir.windows import Windows
 from farkas.runtime_cuda import crown
 from farkas.runtime_cuda.backend import Backend, numpy_backend
@@ -72,6 +72,13 @@ def network(shape: str, seed: int) -> Program:
             z = build.affine((second, a))
             d = build.affine((Diagonal(build.rng.standard_normal(second.rows)), z))
             b = build.relu(build.affine((identity(second.rows), d)))
+        case "pooled":
+            second = build.conv(4, 3, (8, 8), 3, 1, 1)
+            z = build.affine((second, a))
+            pool = mean_pool(4, 8)
+            corners = pool.index[:, 0].copy()
+            corners[::5] = -1
+            b = build.relu(build.affine((pool, z), (Selection(corners, pool.size), z)))
         case _:
             assert shape == "transposed", f"unknown shape {shape}"
             down = build.conv(4, 3, (8, 8), 4, 2, 1)
@@ -84,7 +91,14 @@ def network(shape: str, seed: int) -> Program:
     return build.program()
 
 
-KINDS = ("stride", "residual", "scaled", "transposed")
+def mean_pool(channels: int, size: int) -> Sparse:
+    """Means over 2 x 2 pixels of square images."""
+    numbers = np.arange(channels * size * size).reshape(channels, size // 2, 2, size // 2, 2)
+    index = numbers.transpose(0, 1, 3, 2, 4).reshape(-1, 4)
+    return Sparse(index, np.full(index.shape, 0.25), channels * size * size)
+
+
+KINDS = ("stride", "residual", "scaled", "pooled", "transposed")
 
 
 @contextmanager
