@@ -155,6 +155,24 @@ def test_refreshed_bounds_contain_every_execution_within_the_splits(
                 assert not outside(low[b], high[b], z)
 
 
+@given(seeds, st.lists(st.sampled_from([-40, -38, 0, 1, 30, 38]), min_size=2, max_size=8), st.booleans())
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero) encountered")
+def test_huge_and_tiny_weights_never_give_a_finite_wrong_bound(seed: int, powers: list[int], rounded: bool) -> None:
+    """Bounds may say nothing where numbers leave float64's or binary32's range, but nothing false."""
+    rng = np.random.default_rng(seed)
+    sizes = (1, *(2,) * len(powers), 1)
+    scales = [*powers, 0]
+    layers = [(np.float32(w * 10.0**power), b) for (w, b), power in zip(random_layers(rng, sizes), scales, strict=True)]
+    box = ((Fraction(-1),), (Fraction(2),))
+    relaxation = worker(dense(layers).program, box, binary32=rounded)
+    root = relaxation.root(FULL)
+    lower, upper, rows = np.tile(root.lower, (2, 1)), np.tile(root.upper, (2, 1)), np.array([[1.0], [-1.0]])
+    found = relaxation.optimise(lower, upper, rows, None, None, None, 3)
+    for _, z, y in executions(relaxation, box, random.Random(seed), rounded=rounded):
+        assert not outside(root.lower, root.upper, z)
+        assert at_most(float(found.value[0]), y[0]) and at_most(float(found.value[1]), -y[0])
+
+
 # Refresh -------------------------------------------------------------------------------------------------------------
 
 
