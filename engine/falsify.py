@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from farkas.runtime_cuda.attack import Gradients
 
 Vector = npt.NDArray[np.float64]
 CORNER_INPUTS = 6  # all corners up to this many free inputs
+FIRST_PASSES = 3  # of the strong attack in the first samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,11 @@ class Attack:
         return np.asarray(self.objective.slacks(y, points, case).min(axis=2).max(axis=1))
 
     def sample(self, count: int) -> list[Candidate]:
-        """Centre, corners and random points of every case, `count` points in all (at least two a case)."""
+        """Centre, corners and random points of every case, `count` points in all (at least two a case).
+
+        With many inputs random points say little, and the corner to which the gradient at the centre points much, at
+        the cost of some passes: it is there before a large network's root is bounded, which takes seconds.
+        """
         cases = len(self.family.members)
         each = max(2, count // cases)
         points, owner = [], []
@@ -63,7 +69,11 @@ class Attack:
             own = self._points(case, each)
             points.append(own)
             owner.append(np.full(len(own), case, dtype=np.int64))
-        return self._best(np.concatenate(points), np.concatenate(owner), 16)
+        found = self._best(np.concatenate(points), np.concatenate(owner), 16)
+        if (self.points_upper > self.points_lower).any(axis=0).sum() <= CORNER_INPUTS:
+            return found
+        climbed = [c for pass_ in islice(strong(self.ascent, Budget.of(None)), FIRST_PASSES) for c in pass_]
+        return sorted([*found, *climbed], key=lambda c: -c.slack)[:16]
 
     def _points(self, case: int, count: int) -> Matrix:
         lower, upper = self.points_lower[case], self.points_upper[case]
