@@ -30,7 +30,7 @@ from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget
 from farkas.engine.tree import ProofTree
 
-FIRST_SLICE_S = 2.0  # shorter runs of an arm say nothing: bounds are cold, batches small
+FIRST_SLICE_S = 0.5  # shorter runs of an arm say little: bounds are cold, batches small
 GROWTH = 0.25  # a slice is this part of the time that the family has had
 EXPLORE_EVERY = 4
 SOON = 2.0  # times what it has had: an arm that should end within it is not left for one that never ran

@@ -1,0 +1,268 @@
+"""Who works when: made-up arms with known progress, and the real ones each alone against exact enumeration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from farkas.engine import portfolio as portfolio_module
+from farkas.engine import verify as verify_module
+from farkas.engine.arms import InputArm, MilpArm, ReluArm, Roots, Task, arms
+from farkas.engine.bab import Candidate, Progress
+from farkas.engine.budget import Budget
+from farkas.engine.falsify import Attack
+from farkas.engine.options import Options
+from farkas.engine.portfolio import Arm, Portfolio
+from farkas.engine.tree import ProofTree
+from farkas.engine.verdict import Holds, Unknown, Violated
+from farkas.engine.verify import verify
+from farkas.ir.core import run_float
+from farkas.runtime_cuda.backend import numpy_backend
+from farkas.runtime_cuda.prepared import prepare
+from farkas.specs.query import Case, Semantics
+from tests.engine.deciding import random_cases
+from tests.engine.pieces import minimum, witness
+from tests.nets import Box, Net, atom, boxes, case, dense, random_layers, seeds
+
+BOX: Box = ((Fraction(-1), Fraction(-1)), (Fraction(1), Fraction(1)))
+
+
+@dataclass(eq=False)
+class Clock:
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass(eq=False)
+class Scripted:
+    """An arm whose batches take `batch_s` each and close a share of the case each, until nothing is left."""
+
+    name: str
+    clock: Clock
+    pace: float
+    case: int = 0
+    batch_s: float = 0.25
+    progress: Progress = field(default_factory=Progress)
+    tree: ProofTree = field(default_factory=ProofTree)
+    stuck: int = 0
+    programs: int = 0
+    ran: int = 0
+    told: bool = False
+    skipped: list[int] = field(default_factory=list)
+
+    def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
+        while self.progress.share > 0:
+            self.clock.now += self.batch_s
+            self.ran += 1
+            self.progress.share = max(0.0, self.progress.share - self.pace)
+            yield []
+
+    def proved(self) -> Sequence[tuple[int, ProofTree]]:
+        fresh = self.progress.share == 0 and not self.told
+        self.told = self.told or fresh
+        return [(self.case, self.tree)] if fresh else []
+
+    def skip(self, case: int) -> None:
+        self.skipped.append(case)
+
+    def proof(self, case: int) -> ProofTree | None:
+        return self.tree
+
+    def reopen(self, case: int, node: int, budget: Budget) -> None:
+        raise AssertionError("nothing is repaired here")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(portfolio_module, "time", made)
+    return made
+
+
+def finished(portfolio: Portfolio, batches: int = 10_000) -> Portfolio:
+    for _, _ in zip(range(batches), portfolio.rounds(Budget.of(None)), strict=False):
+        pass
+    return portfolio
+
+
+def quiet() -> Iterator[list[Candidate]]:
+    return iter(())
+
+
+def test_an_arm_that_ends_soon_is_not_left(clock: Clock) -> None:
+    first, second = Scripted("first", clock, 1 / 5), Scripted("second", clock, 1.0)
+    made = finished(Portfolio.of(1, [first, second], quiet(), Budget.of(None)))
+    assert made.is_proved and made.switches == 0 and second.ran == 0
+    assert made.proofs[0] == (first, first.tree)
+
+
+def test_an_arm_that_stands_still_is_left_for_the_next(clock: Clock) -> None:
+    first, second = Scripted("first", clock, 0.0), Scripted("second", clock, 1 / 40)
+    made = finished(Portfolio.of(1, [first, second], quiet(), Budget.of(None)))
+    assert made.is_proved and made.proofs[0] == (second, second.tree) and made.switches >= 1
+    assert first.skipped == [0] and second.skipped == []
+
+
+def test_most_of_the_time_goes_to_the_arm_that_should_end_first(clock: Clock) -> None:
+    slow, fast = Scripted("slow", clock, 1e-4), Scripted("fast", clock, 1e-3)
+    made = finished(Portfolio.of(1, [slow, fast], quiet(), Budget.of(None)))
+    assert made.proofs[0] == (fast, fast.tree)
+    assert slow.ran < fast.ran / 2, "but it is looked at again now and then"
+    assert slow.ran > 20
+
+
+def test_a_rising_margin_counts_as_progress(clock: Clock) -> None:
+    """Neither closes anything for long; the second one's worst margin rises."""
+
+    class Rising(Scripted):
+        def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
+            self.progress.best_bound, self.progress.open = -1.0, 1
+            for found in super().rounds(budget):
+                self.progress.best_bound *= 0.99
+                yield found
+
+    still, rising = Scripted("still", clock, 0.0), Rising("rising", clock, 0.0)
+    finished(Portfolio.of(1, [still, rising], quiet(), Budget.of(None)), 2000)
+    assert rising.ran > 1.5 * still.ran
+
+
+def test_each_case_is_proved_by_one_arm_and_the_others_hear_of_it(clock: Clock) -> None:
+    first, second = Scripted("first", clock, 1 / 8, case=1), Scripted("second", clock, 1 / 8, case=0)
+    made = finished(Portfolio.of(2, [first, second], quiet(), Budget.of(None)))
+    assert made.proofs == {1: (first, first.tree), 0: (second, second.tree)}
+    assert first.skipped == [0] and second.skipped == [1]
+
+
+def test_when_every_arm_has_ended_the_portfolio_ends(clock: Clock) -> None:
+    class Short(Scripted):
+        def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
+            yield []
+
+    made = finished(Portfolio.of(1, [Short("a", clock, 0.0), Short("b", clock, 0.0)], quiet(), Budget.of(None)))
+    assert not made.is_proved and all(turn.ended for turn in made.turns)
+
+
+def test_the_attack_has_its_part_of_the_time_and_no_more(clock: Clock) -> None:
+    def attack() -> Iterator[list[Candidate]]:
+        while True:
+            clock.now += 0.01
+            yield []
+
+    made = Portfolio.of(1, [Scripted("arm", clock, 1 / 400)], attack(), Budget.of(None))
+    finished(made)
+    assert made.is_proved and made.seconds == pytest.approx(100.0, abs=0.5)
+    assert made.attack_s == pytest.approx(10.0, abs=0.5)
+
+
+def test_what_the_first_batch_proves_is_not_attacked(clock: Clock) -> None:
+    def attack() -> Iterator[list[Candidate]]:
+        raise AssertionError("nothing is left to attack")
+        yield []
+
+    assert finished(Portfolio.of(1, [Scripted("arm", clock, 1.0)], attack(), Budget.of(None))).is_proved
+
+
+# The real arms -------------------------------------------------------------------------------------------------------
+
+
+def task(net: Net, cases: Sequence[Case]) -> Task:
+    program = net.program
+    return Task(
+        prepare(program, binary32=False, backend=numpy_backend()),
+        net.query(cases).families[0],
+        False,
+        0.0,
+        lambda x: np.asarray(run_float(program, x)[program.output]),
+        1 << 30,
+        "sensitivity",
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "names"),
+    [
+        (3, ["input splitting", "relu splitting", "milp"]),
+        (20, ["relu splitting", "milp", "input splitting"]),
+        (90, ["relu splitting", "milp"]),
+    ],
+)
+def test_structure_orders_the_arms(inputs: int, names: list[str]) -> None:
+    net = dense(random_layers(np.random.default_rng(0), (inputs, 4, 1)))
+    assert [arm.name for arm in arms(task(net, [case([-1] * inputs, [1] * inputs, [atom([1], -1000)])]))] == names
+
+
+def test_fixed_inputs_do_not_count() -> None:
+    net = dense(random_layers(np.random.default_rng(0), (90, 4, 1)))
+    made = arms(task(net, [case([-1] * 90, [1] * 5 + [-1] * 85, [atom([1], -1000)])]))
+    assert made[0].name == "input splitting"
+
+
+def test_a_network_without_neurons_is_cut_by_inputs_alone() -> None:
+    net = dense(random_layers(np.random.default_rng(0), (90, 2)))
+    assert [arm.name for arm in arms(task(net, [case([-1] * 90, [1] * 90, [atom([1], -1000)])]))] == ["input splitting"]
+
+
+Make = Callable[[Task], Arm]
+ARMS: dict[str, Make] = {
+    "input": InputArm,
+    "relu": lambda made: ReluArm(made, Roots(made)),
+    "milp": lambda made: MilpArm(made, Roots(made)),
+}
+
+
+@pytest.mark.parametrize("name", list(ARMS))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(seed=seeds, box=boxes(2))
+def test_every_arm_alone_decides_as_exact_enumeration_does(name: str, seed: int, box: Box) -> None:
+    rng = np.random.default_rng(seed)
+    net = dense(random_layers(rng, (2, 5, 4, 2)))
+    cases = random_cases(rng, net.program, box, conjunctive=bool(rng.random() < 0.5))
+    unsafe = any(witness(net.program, c) is not None for c in cases)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify_module, "arms", lambda made: [ARMS[name](made)])
+        verdict = verify(net.query(cases), Options(timeout_s=3.0))
+    assert not (isinstance(verdict, Holds) and unsafe) and not (isinstance(verdict, Violated) and not unsafe)
+
+
+@pytest.mark.parametrize("name", list(ARMS))
+def test_no_arm_proves_what_a_planted_witness_violates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The witness is the corner of least output; no attack and no candidate may find it, so nothing may be said."""
+    monkeypatch.setattr(verify_module, "arms", lambda made: [ARMS[name](made)])
+    monkeypatch.setattr(verify_module._Run, "_replay", lambda self, family, candidates: None)
+    for seed in range(3):
+        net = dense(random_layers(np.random.default_rng(seed), (2, 6, 5, 2)))
+        row = [Fraction(1), Fraction(-2)]
+        planted = minimum(net.program, *BOX, row, ()) + Fraction(1, 512)
+        for semantics in (Semantics.REAL, Semantics.F32_ANY):
+            verdict = verify(net.query([case(*BOX, [atom(row, planted)])], semantics), Options(timeout_s=0.4))
+            assert isinstance(verdict, Unknown)
+
+
+def test_statistics_say_which_arms_ran() -> None:
+    net = dense(random_layers(np.random.default_rng(1), (20, 12, 8, 1)))
+    verdict = verify(net.query([case([-1] * 20, [1] * 20, [atom([-1], -300)])]), Options(timeout_s=10.0))
+    told = verdict.statistics
+    assert told.arms[0].name == "relu splitting" and told.boxes > 0
+    assert told.boxes == sum(arm.boxes for arm in told.arms)
+    assert sum(arm.time_s for arm in told.arms) + told.attack_s <= told.time_s + 0.01
+    as_dict: dict[str, Any] = told.as_dict()
+    assert as_dict["arms"][0]["name"] == "relu splitting" and isinstance(as_dict["rules"], dict)
+
+
+def test_an_undecided_answer_names_margin_open_nodes_and_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Attack, "strong", lambda self, budget, share_s: iter(()))
+    net = dense(random_layers(np.random.default_rng(11), (12, 60, 60, 60, 1), eighths=False))
+    start = time.monotonic()
+    verdict = verify(net.query([case([-1] * 12, [1] * 12, [atom([-1], -20_000)])]), Options(timeout_s=1.0))
+    assert isinstance(verdict, Unknown) and time.monotonic() - start < 2.0
+    assert "open" in verdict.detail and "worst margin -" in verdict.detail
+    assert "--timeout" in verdict.detail or "smaller input set" in verdict.detail
