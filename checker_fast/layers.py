@@ -6,7 +6,7 @@ Such a network is checked by the reference kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,9 +120,15 @@ def layer(node: Affine, rounded: bool, budget: Budget) -> Layer:
 def _check_obligations(node: Affine) -> None:
     """That the obligations of the error lemma hold whenever bounds are below 2^60; overflow is then far away."""
     reach = sum(matrix.columns for matrix, _ in node.operands) << 60
-    most = max((sum(1 + abs(w) for w in row) for matrix, _ in node.operands for row in matrix.weights), default=0)
+    rows = [row for matrix, _ in node.operands for row in _distinct(matrix)]
+    most = max((len(row) + sum(map(abs, row)) for row in rows), default=0)
     if 4 * (node.count + 2) * ((1 << P) + most * len(node.operands) + reach) >= UNDERFLOW:
         raise Unsupported("the error lemma's obligations are not obvious")
+
+
+def _distinct(matrix: Matrix) -> Iterable[Sequence[int]]:
+    """The rows of weights; of those that are one object, as in a convolution, only one."""
+    return {id(row): row for row in matrix.weights}.values()
 
 
 def _vector(numbers: Sequence[int], budget: Budget) -> Floats:
@@ -132,7 +138,7 @@ def _vector(numbers: Sequence[int], budget: Budget) -> Floats:
 
 
 def _operand(matrix: Matrix, source: int, budget: Budget) -> Operand:
-    if max((abs(w) for row in matrix.weights for w in row), default=0) >= budget.value:
+    if max((max(map(abs, row)) for row in _distinct(matrix) if row), default=0) >= budget.value:
         raise Unsupported("a weight is too large")
     pattern: Weights | None = None
     if matrix.index is None:
