@@ -250,7 +250,8 @@ class Search:
                 block.x_lower, block.x_upper, block.lower, block.upper, self.family.y_rows, self.family.x_rows, RULES
             )
         asarray = net.backend.asarray
-        worker = Propagator(net, INTERMEDIATE, budget.check)
+        asked = np.flatnonzero(self.family.y_rows.any(axis=0))
+        worker = Propagator(net, INTERMEDIATE, budget.check, asked)
         refined = worker.refine(
             asarray(block.x_lower),
             asarray(block.x_upper),

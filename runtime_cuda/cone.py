@@ -122,6 +122,21 @@ class Geometry:
             pairs += [(v, o.source) for o in layer.operands if _is_pointwise(o.map)]
         return sorted(pairs)
 
+    def seen(self, outputs: Any) -> dict[int, Any]:
+        """Masks (n,) by node of what some outputs may depend on, for the nodes that they see in part.
+
+        outputs: positions (k,) of the network's output.
+        """
+        output = self.net.program.output
+        if output not in self.shapes or not len(outputs):
+            return {}
+        cone = self.cone(output, self._around(outputs, output))
+        masks = {}
+        for node, kept in (cone.kept if cone is not None else {}).items():
+            masks[node] = self.net.backend.xp.zeros(self.net.sizes[node], dtype=bool)
+            masks[node][kept] = True
+        return masks
+
     def blocks(self, v: int, count: int) -> list[Block]:
         """The image of node v cut into about so many squares; none where v is no image."""
         if v not in self.shapes or count < 2:

@@ -53,8 +53,11 @@ class Builder:
         return Program(tuple(self.nodes), tuple(self.sizes), last, tuple(str(v) for v in range(last + 1)))
 
 
-def network(shape: str, seed: int) -> Program:
-    """Two inputs spread over an image of 2 channels, 8x8, then convolutions of the named kind."""
+def network(shape: str, seed: int, *, ends_in_image: bool = False) -> Program:
+    """Two inputs spread over an image of 2 channels, 8x8, then convolutions of the named kind.
+
+    Two outputs, or an image of 2 channels.
+    """
     build = Builder(np.random.default_rng(seed), 2)
     image = build.affine((Dense(build.rng.standard_normal((2 * 8 * 8, 2))), 0))
     first = build.conv(3, 2, (8, 8), 3, 1, 1)
@@ -87,7 +90,10 @@ def network(shape: str, seed: int) -> Program:
             c = build.relu(build.affine((up, b)))
             b = build.relu(build.affine((build.conv(4, 3, (8, 8), 4, 2, 1), c)))
     last = build.relu(build.affine((build.conv(4, 4, (4, 4), 3, 1, 1), b)))
-    build.affine((Dense(build.rng.standard_normal((2, 4 * 4 * 4))), last))
+    if ends_in_image:
+        build.affine((build.conv(2, 4, (4, 4), 1, 1, 0), last))
+    else:
+        build.affine((Dense(build.rng.standard_normal((2, 4 * 4 * 4))), last))
     return build.program()
 
 
@@ -140,6 +146,38 @@ def test_rows_through_cropped_networks_have_the_bounds_of_the_whole(
                 tables[1][to_numpy(found[0])[box]] = to_numpy(other)[box]
                 both = (tables[0] != 0).any(axis=1) & (tables[1] != 0).any(axis=1)
                 np.testing.assert_allclose(tables[0][both], tables[1][both], rtol=1e-9, atol=1e-11)
+
+
+@shared
+@given(st.sampled_from(KINDS), st.integers(0, 2**32), st.lists(st.integers(0, 31), min_size=1, max_size=3))
+def test_outputs_that_are_asked_about_have_the_same_bounds_as_when_all_are(
+    backend: Backend, shape: str, seed: int, asked: list[int]
+) -> None:
+    net = prepare(network(shape, seed, ends_in_image=True), binary32=False, backend=backend)
+    rng, asarray = np.random.default_rng(seed), backend.asarray
+    low = rng.uniform(-1, 1, (2, 2))
+    box = asarray(low), asarray(low + 0.5)
+    top = asarray(np.full((2, net.width), np.inf))
+    rows = np.zeros((2, 32))
+    rows[0, asked], rows[1, asked] = 1.0, -2.0
+    values = []
+    for outputs in (None, np.array(asked)):
+        worker = Propagator(net, outputs=outputs)
+        found = worker.refine(*box, -top, top)
+        values.append(backend.to_numpy(worker.bound(found.boxes, asarray(rows), None, (0, 1, 2)).value))
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", KINDS)
+def test_a_corner_of_the_output_does_not_ask_about_the_far_corner(shape: str) -> None:
+    """One output pixel, under a 3x3 convolution: of 4 x 4 pixels of the last layer's image 2 x 2, all channels."""
+    net = prepare(network(shape, 1, ends_in_image=True), binary32=False, backend=numpy_backend())
+    masks = Geometry(net).seen(np.array([0]))
+    last = max(net.slots)
+    assert masks[last].sum() == 4  # a 1x1 convolution reads it
+    below = net.layers[last].operands[0].source
+    assert masks[below].reshape(4, 4, 4).any(axis=0).sum() == 4
+    assert Propagator(net).asked == {}
 
 
 @pytest.mark.parametrize("shape", KINDS)
