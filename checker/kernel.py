@@ -297,7 +297,7 @@ class ReferenceProver:
     ) -> int:
         """A lower bound at 2^-K of row . (value of node `start`) + xrow . X over the executions in the box of `point`.
 
-        vector: explicit slopes instead of the rule, and pins, of nodes below `start`.
+        vector: explicit slopes instead of the rule, and pins, on nodes up to `start`.
         pending[v]: coefficients (at 2^-(F+S)) of the live neurons of node v; complete when v is reached from above.
         Invariant: row . value + xrow . X >= constant + sum over v of pending[v] . (value of v).
         """
@@ -309,6 +309,9 @@ class ReferenceProver:
         first = self.nodes[start]
         if isinstance(first, Affine):
             js, scaled = [j for j, _ in row], [c << (F + S) for _, c in row]
+            if start in pins:
+                constant, scaled, beyond = _pin(point, start, js, scaled, pins[start])
+                js, scaled = [*js, *beyond], [*scaled, *beyond.values()]
             constant += _affine_constant(first, point.errors[start], js, scaled)
             for matrix, a in first.operands:
                 sums = list(compress(combine_rows(matrix, js, scaled), self._live(point, a)))

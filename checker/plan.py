@@ -174,8 +174,8 @@ def _group(data: object, layers: Sequence[int], starts: Sequence[int], vectors: 
         if behind > len(vectors):
             raise CertificateRejected("PLAN", f"{where}: uses vectors {first} to {behind - 1} of {len(vectors)}")
         for number in range(first, behind):
-            if vectors.top(number) > starts[layer]:
-                raise CertificateRejected("PLAN", f"{where}: vector {number} pins neurons at or above layer {layer}")
+            if vectors.top(number) > starts[layer] + layers[layer]:
+                raise CertificateRejected("PLAN", f"{where}: vector {number} pins neurons above layer {layer}")
     return RowGroup(layer, chosen, rule, ())
 
 

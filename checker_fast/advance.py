@@ -16,7 +16,7 @@ from farkas.checker.plan import RowGroup
 from farkas.checker.prover import Step
 from farkas.checker.query import Affine, Input, Relu
 from farkas.checker_fast.forward import affine_bounds, box_bounds
-from farkas.checker_fast.frame import Frame
+from farkas.checker_fast.frame import Frame, Plan
 from farkas.checker_fast.limbs import Flags, Floats, Ints
 from farkas.checker_fast.stated import pinned_neurons
 from farkas.checker_fast.tighten import Children, Work
@@ -33,6 +33,7 @@ class Advance:
         recipes = [() if step.recipe is None else step.recipe.rows for step in steps]
         vectors = [vector for groups in recipes for group in groups for vector in group.vectors]
         frame = Frame(work.plan, work.box_low, work.box_high, pinned_neurons(work.plan, vectors))
+        self._own = _own_pins(work.plan, recipes, frame.pinned)
         self.children = Children(frame, work.bad.copy(), np.zeros(len(steps), np.bool_), work.chunk)
         forward = [b for b, step in enumerate(steps) if step.recipe is not None and step.recipe.forward]
         self._forward: Ints = np.array(forward, dtype=np.int64)
@@ -60,8 +61,12 @@ class Advance:
             children.append(v, low, high, errors)
             if v in self._rounds:
                 unsettled = (frame.low[v] < 0) & (frame.high[v] > 0)
+                if v in self._own:
+                    frame.before[v] = frame.low[v].copy(), frame.high[v].copy()
                 for asked in self._rounds[v]:
                     self._rows(v, asked, unsettled)
+                if v in self._own:
+                    frame.forget(v)
         return children
 
     def _known(self, v: int) -> tuple[Floats, Floats, Floats]:
@@ -111,6 +116,20 @@ class Advance:
                 self.children.tighten(v, flags, (0,), vectors)
             elif flags.any():
                 self.children.tighten(v, flags, (rule,))
+
+
+def _own_pins(plan: Plan, recipes: Sequence[Sequence[RowGroup]], pinned: Flags | None) -> set[int]:
+    """The nodes with rows that have pins in their own layer; the neurons of these rows are marked in `pinned`."""
+    own: set[int] = set()
+    for group in (group for groups in recipes for group in groups if group.vectors):
+        v = plan.ordinals[group.layer]
+        slot = plan.slots[v]
+        if slot is None or pinned is None or group.neurons is None:
+            continue
+        if any(slot.start <= g < slot.stop for vector in group.vectors for g, _ in vector.pins):
+            own.add(v)
+            pinned[slot.start + np.array(group.neurons)] = True
+    return own
 
 
 def _rounds(ordinals: Sequence[int], recipes: Sequence[Sequence[RowGroup]]) -> dict[int, list[Asked]]:

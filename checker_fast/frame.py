@@ -112,7 +112,8 @@ class Frame:
 
     low, high: (B, size) at 2^-P per network node, in order, as far as known.  errors: (B, size) at 2^-K of affine
     nodes.  box_low, box_high: (B, inputs) at 2^-H, or (1, inputs) for all.  pinned: of neurons by number, those that
-    some row pins.
+    some row pins, or that have a row with pins in its own layer.  before: bounds of a node before its row groups, which
+    is what pins on it refer to meanwhile.
     """
 
     plan: Plan
@@ -127,6 +128,7 @@ class Frame:
     packed_of: dict[int, Layer] = field(default_factory=dict)
     operands_of: dict[int, tuple[Operand, ...]] = field(default_factory=dict)
     exposed_of: dict[int, Floats] = field(default_factory=dict)
+    before: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def keep(self, v: int) -> Ints | None:
         """The neurons of node v that take part, at least one; None: all.  A ReLU has those of its source."""
@@ -143,6 +145,12 @@ class Frame:
                     part |= self.pinned[slot]
                 self.kept[v] = self.plan.packing.keep(v, part)
         return self.kept[v]
+
+    def forget(self, v: int) -> None:
+        """The row groups of node v are done: what they took part in is packed anew, by the bounds that they left."""
+        self.before.pop(v, None)
+        self.kept.pop(v, None)
+        self.packed_of.pop(v, None)
 
     def packed(self, v: int) -> Layer:
         """Affine node v restricted to the neurons that take part."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from farkas.checker.query import Affine, Bound, F, G, K, P
+from farkas.checker.query import Affine, Bound, F, G, K, P, S
 from farkas.checker_fast.frame import Frame
 from farkas.checker_fast.layers import Layer
 from farkas.checker_fast.limbs import WORD, Floats, Ints
@@ -38,6 +38,21 @@ def neuron_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, rule: int, s
         loss = 1 if operand.exact or frame.plan.planned else 3
         _lose(sweep, operand.source, np.full(len(chosen), loss, np.int64))
         sweep.send(operand.source, np.concatenate([rows, mirrored], axis=1))
+    return sweep
+
+
+def pinned_seeds(frame: Frame, chosen: Ints, v: int, neurons: Ints, said: Stated) -> Sweep:
+    """The same rows, over the value of node v itself, so that pins on its own neurons can meet them there."""
+    keep = frame.keep(v)
+    size = frame.plan.network.sizes[v] if keep is None else len(keep)
+    at = neurons if keep is None else np.searchsorted(keep, neurons)
+    unit = np.zeros((*neurons.shape, size))
+    np.put_along_axis(unit, at[:, :, None], 2.0 ** (F + S), axis=2)
+    rows = np.concatenate([unit, -unit], axis=1)
+    count = rows.shape[:2]
+    bad = np.zeros(count[0], np.bool_)
+    sweep = Sweep(frame, chosen, 0, np.zeros(count, np.int64), np.zeros(count[0]), bad, said)
+    sweep.pending[v] = rows
     return sweep
 
 

@@ -54,7 +54,7 @@ class Sweep:
         if self.stated is not None:
             self.bad |= self.stated.bad
         for v in range(start, -1, -1):
-            if self.stated is not None and v < start:
+            if self.stated is not None:
                 self._pin(v, self.stated)
             coefficients = self.pending.pop(v, None)
             if coefficients is None:
@@ -128,7 +128,8 @@ class Sweep:
         coefficients[pins.nodes, pins.rows, at] -= pins.gammas * 2.0**S
         self._limit(coefficients, frame.plan.budget.value)
         where = self.chosen[pins.nodes], pins.neurons
-        bounds = np.where(pins.gammas > 0, frame.low[v][where], frame.high[v][where])
+        low, high = frame.before.get(v, (frame.low[v], frame.high[v]))
+        bounds = np.where(pins.gammas > 0, low[where], high[where])
         self._spend(*pin_costs(pins, bounds, (len(self.constant), self.constant.shape[1])))
 
     def _relu(self, v: int, source: int, coefficients: Floats) -> None:

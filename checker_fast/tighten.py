@@ -15,7 +15,7 @@ from farkas.checker.plan import Vector
 from farkas.checker.query import K, P
 from farkas.checker_fast.frame import Frame, Plan
 from farkas.checker_fast.limbs import Flags, Floats, Ints
-from farkas.checker_fast.seeds import neuron_seeds
+from farkas.checker_fast.seeds import neuron_seeds, pinned_seeds
 from farkas.checker_fast.stated import Stated, stated
 
 
@@ -116,7 +116,10 @@ class Children:
     def _bound(self, v: int, chosen: Ints, neurons: Ints, rule: int, said: Stated | None) -> None:
         """Intersects the bounds of the neurons (B, R) of node v in the children chosen with their backward bounds."""
         low, high, at = self.frame.low[v], self.frame.high[v], (chosen[:, None], neurons)
-        sweep = neuron_seeds(self.frame, chosen, v, neurons, rule, said)
+        if said is None or said.pins_of(v) is None:
+            sweep = neuron_seeds(self.frame, chosen, v, neurons, rule, said)
+        else:
+            sweep = pinned_seeds(self.frame, chosen, v, neurons, said)
         values = (sweep.run(v) >> (K - P)).astype(np.float64)
         self.bad[chosen] |= sweep.bad
         values[sweep.bad] = -np.inf

@@ -39,6 +39,7 @@ from farkas.engine.relu_branching import TRIED, babsr, sensitivity, worthwhile
 from farkas.engine.relu_leaves import LeafPrograms
 from farkas.engine.relu_nodes import NONE, Integers, Nodes, Parents, Stack, rounded_down, rounded_up, slope_values
 from farkas.engine.relu_place import in_force
+from farkas.engine.relu_refresh import pinned, pins_pay, plain
 from farkas.engine.relu_root import CaseRoot, closing_vector
 from farkas.engine.tree import Closing, ProofTree, Recipe, RowGroup
 from farkas.runtime_cuda.relaxation import Optimised
@@ -84,6 +85,7 @@ class Bounded:
     rows: Optimised
     value: Vector  # (B,) by how much the disjunct's row clears its threshold
     closed: npt.NDArray[np.bool_]
+    groups: list[list[RowGroup]]  # by node, the rows that were bounded again
 
     @property
     def unstable(self) -> npt.NDArray[np.bool_]:
@@ -106,6 +108,7 @@ class ReluSearch:
 
     def __post_init__(self) -> None:
         self.programs = LeafPrograms(self.root)
+        self.pins_pay = pins_pay(self.root.relaxation)
 
     def start(self) -> None:
         """Begin the tree, and put the disjuncts that the root left open on the stack."""
@@ -163,7 +166,7 @@ class ReluSearch:
         still = np.flatnonzero(~proved) if close else np.arange(len(block))
         choice = self._choose(block, bounded, still, programs)
         # From here on nothing is interrupted: what was done is written down whole.
-        self._derive(block, wanted)
+        self._derive(block, bounded)
         self.progress.boxes += len(block)
         for b in np.flatnonzero(proved) if close else ():
             closing = self._closing(block, bounded, int(b), programs.get(int(b)))
@@ -200,12 +203,12 @@ class ReluSearch:
         return lower, upper
 
     def _wanted(self, block: Nodes) -> dict[int, Integers]:
-        """By layer the places (B, R), -1 pads, whose rows are bounded again: those above the split that matter."""
+        """By layer the places (B, R), -1 pads, whose rows are bounded again: those that feel the split and matter."""
         root, parents = self.root, block.parents
         bits = np.unpackbits(parents.wanted[block.parent], axis=1, count=len(root.columns)).astype(bool)
         layer_of = root.layer_of[root.columns]
         split = np.where(block.neuron == NONE, len(root.layers), root.layer_of[block.neuron])
-        bits &= layer_of[None] > split[:, None]
+        bits &= layer_of[None] >= split[:, None] if self.pins_pay else layer_of[None] > split[:, None]
         chosen = {}
         for k, slot in root.layers.items():
             mine = np.flatnonzero(layer_of == k)
@@ -220,22 +223,17 @@ class ReluSearch:
 
     def _bound(self, block: Nodes, wanted: dict[int, Integers]) -> Bounded:
         root, relaxation = self.root, self.root.relaxation
-        asarray, to_numpy = relaxation.full.backend.asarray, relaxation.full.backend.to_numpy
-        lower, upper = self._in_force(block)
-        empty: npt.NDArray[np.bool_] = np.any(lower > upper, axis=1)
         start = time.perf_counter()
-        if wanted:
-            found = relaxation.refresh(asarray(lower), asarray(upper), {k: asarray(p) for k, p in wanted.items()})
-            lower, upper, emptied = to_numpy(found.lower), to_numpy(found.upper), to_numpy(found.empty)
-            empty = empty | emptied
-            # Contradictory bounds are no basis for a relaxation; the node is closed by them.
-            lower[empty], upper[empty] = root.lower, root.upper
+        found = (pinned if self.pins_pay else plain)(relaxation, *self._in_force(block), wanted)
+        lower, upper, empty = found.lower, found.upper, found.empty
+        # Contradictory bounds are no basis for a relaxation; the node is closed by them.
+        lower[empty], upper[empty] = root.lower, root.upper
         middle = time.perf_counter()
         rows = self._optimise(block, lower, upper, STEPS)
         rows_count = sum(int((p != NONE).sum()) for p in wanted.values())
         self.costs.record(rows_count, middle - start, len(block), time.perf_counter() - middle)
         value, closed = root.cleared(rows.value, block.disjunct, block.parents.weights[block.parent])
-        return Bounded(lower, upper, empty, rows, value, closed | empty)
+        return Bounded(lower, upper, empty, rows, value, closed | empty, found.groups)
 
     def _optimise(self, block: Nodes, lower: Matrix, upper: Matrix, steps: int) -> Optimised:
         root, parents = self.root, block.parents
@@ -250,17 +248,11 @@ class ReluSearch:
 
     # What a batch leaves behind --------------------------------------------------------------------------------------
 
-    def _derive(self, block: Nodes, wanted: dict[int, Integers]) -> None:
+    def _derive(self, block: Nodes, bounded: Bounded) -> None:
         """Write into the tree which rows were bounded again."""
-        for b in range(len(block)):
-            groups = []
-            for k in sorted(wanted):
-                places = wanted[k][b]
-                places = places[places != NONE]
-                if len(places):
-                    groups.append(RowGroup(k, tuple(places.tolist())))
+        for node, groups in zip(block.node, bounded.groups, strict=True):
             if groups:
-                self.tree.derive(int(block.node[b]), Recipe(False, tuple(groups)))
+                self.tree.derive(int(node), Recipe(False, tuple(groups)))
 
     def _closing(self, block: Nodes, bounded: Bounded, b: int, result: LeafResult | None) -> Closing:
         """Why node b is closed; counted by its rule."""
@@ -332,7 +324,7 @@ class ReluSearch:
     ) -> Nodes:
         """Both signs of the neurons, in the order given (the worst last); moved: by a linear program of their own."""
         root = self.root
-        wanted = worthwhile(worth, root.layers, self.costs.most_rows)
+        wanted = worthwhile(worth, root.layers, root.width if self.pins_pay else self.costs.most_rows)
         parents = self._parents(block, bounded, keep, wanted[:, root.columns])
         first = np.array(
             [self.tree.split_neuron(int(block.node[b]), int(n)) for b, n in zip(keep, neuron, strict=True)]

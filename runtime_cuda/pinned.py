@@ -27,12 +27,11 @@ class PinnedRows:
     pins: Any
 
 
-def pinned_rows(
-    sure: Passes, rough: Passes, v: int, index: Any, lower: Any, upper: Any, steps: int
-) -> PinnedRows:
+def pinned_rows(sure: Passes, rough: Passes, v: int, index: Any, lower: Any, upper: Any, steps: int) -> PinnedRows:
     """Lower bounds of +z and -z for neurons `index` (B, R) of node v, under bounds in force (B, width).
 
-    Pins stand on neurons with a bound of exactly 0: those whose sign was decided.  All arrays are of the packed program.
+    Pins stand on neurons with a bound of exactly 0: those whose sign was decided.  All arrays are those of the packed
+    program.
     """
     xp = sure.xp
     start = _units(sure, v, index)

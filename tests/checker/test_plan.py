@@ -210,7 +210,6 @@ def changed(path: list[Any], value: object) -> dict[str, Any]:
         (["recipes", 1, "rows", 1, 1], [3], "below 3"),
         (["recipes", 1, "rows", 1, 2], -5, "vectors 4 to 5 of 5"),
         (["recipes", 1, "rows", 2, 2], -3, "vectors 2 to 5 of 5"),
-        (["recipes", 1, "rows", 1, 2], -1, "at or above layer 0"),
     ],
 )
 def test_malformed_plans_are_rejected(path: list[Any], value: object, why: str) -> None:
@@ -225,13 +224,13 @@ def test_what_is_no_plan_is_rejected(data: object) -> None:
         parse_columns(data, 5)
 
 
-@pytest.mark.parametrize(("neuron", "fine"), [(2, True), (3, False)])
-def test_pins_of_a_row_are_below_its_layer(neuron: int, fine: bool) -> None:
-    # layer 1 starts at neuron 3
+@pytest.mark.parametrize(("layer", "neuron", "fine"), [(0, 2, True), (0, 3, False), (1, 2, True), (1, 4, True)])
+def test_pins_of_a_row_are_in_its_layer_or_below(layer: int, neuron: int, fine: bool) -> None:
+    # layer 0 has the neurons 0 to 2, layer 1 the neurons 3 and 4
     found = vectors(vector_bytes(Vector(b"", ((neuron, -1),))) * 2)
-    data = changed(["recipes", 1, "rows"], [[1, [0], -1]])
+    data = changed(["recipes", 1, "rows"], [[layer, [0], -1]])
     if fine:
         assert parse_plan(data, LAYERS, 3, found).recipes[1].rows[0].rule == -1
     else:
-        with pytest.raises(CertificateRejected, match="at or above layer 1"):
+        with pytest.raises(CertificateRejected, match="above layer 0"):
             parse_plan(data, LAYERS, 3, found)

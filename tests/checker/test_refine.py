@@ -151,6 +151,10 @@ def test_a_split_closes_what_no_slopes_close_by_hand() -> None:
     assert not any(root.closes(Bound(rule, claim.row, (), claim.threshold, False)) for rule in RULES)
     # x <= 1/2: f >= 0 x.  x >= 1/2: f = relu(x) - 2 x + 1 >= (1 - 2) x + 1 >= 0 by rule 3.
     inactive, active = Tree(HILL, box([-1], [1])), Tree(HILL, box([-1], [1]))
+    assert (
+        inactive.bound([(0, 1)], rule=0) == active.bound([(0, 1)], rule=0) == Q(-1) - FLOOR
+    )  # and what it used is kept
+    assert active.bound([(0, 1)], rule=3) == Q(-1) - FLOOR
     assert (inactive.split(1, False).upper[1][1], active.split(1, True).lower[1][1]) == (0, 0)
     assert inactive.bound([(0, 1)], rule=0) == 0 - FLOOR
     assert active.bound([(0, 1)], rule=3) == 0 - FLOOR
@@ -174,6 +178,24 @@ def test_pins_of_open_neurons_are_lines_through_their_bounds_by_hand() -> None:
     tree = Tree(shallow([[Q(1)]], [Q(0)], [Q(1)]), box([-1], [1]), columns=(0,))
     for gamma in (1 << 22, -(1 << 22)):
         assert tree.bound([(0, 1)], vector=Vector(bytes([0]), ((0, gamma),))) == Q(-1, 2) - FLOOR
+
+
+def test_a_pin_in_a_neurons_own_layer_carries_a_phase_over_by_hand() -> None:
+    # z0 = x0, z1 = x0 + x1 over [-1, 1]^2: z0 >= 0 gives z1 >= x1 >= -1 by z1 - (z0 - 0), where boxes say -2; the upper
+    # bound stays 2.  Twice the pin is too much: z1 - 2 (z0 - 0) = -x0 + x1 >= -2.
+    for gamma, expected in ((UNIT, -1), (2 * UNIT, -2), (UNIT // 2, Q(-3, 2))):
+        tree = Tree(shallow([[Q(1), Q(0)], [Q(1), Q(1)]], [Q(0), Q(0)], [Q(1), Q(1)]), box([-1, -1], [1, 1]))
+        tree.split(0, True)
+        point = tree.derive(RowGroup(0, (1,), -1, (Vector(b"", ((0, gamma),)), Vector(b"", ()))))
+        assert Q(expected) - Q(2, UNIT) <= Q(point.lower[1][1], UNIT) <= expected  # sums are rounded down
+        assert Q(point.upper[1][1], UNIT) == 2
+
+
+def test_a_pin_on_the_rows_own_neuron_by_hand() -> None:
+    # z - (z + 1) / 2 over [-1, 1], the bound -1 in force: z / 2 - 1 / 2 >= -1, nothing gained and nothing invented.
+    tree = Tree(shallow([[Q(1)]], [Q(0)], [Q(1)]), box([-1], [1]))
+    point = tree.derive(RowGroup(0, (0,), -1, (Vector(b"", ((0, UNIT // 2),)), Vector(b"", ((0, UNIT // 2),)))))
+    assert (Q(point.lower[1][0], UNIT), Q(point.upper[1][0], UNIT)) == (-1, 1)
 
 
 def test_pins_are_rounded_down_once_per_node_by_hand() -> None:

@@ -467,7 +467,7 @@ class Attacker:
                 rows.append([layer, "open", rule])
                 groups.append(RowGroup(layer, None, rule, ()))
             else:
-                below = sum(self.layers[:layer])
+                below = sum(self.layers[: layer + 1])
                 vectors = tuple(self.vector(below) for _ in range(2 * size))
                 rows.append([layer, list(range(size)), -1 - len(self.vectors)])
                 groups.append(RowGroup(layer, tuple(range(size)), -1, vectors))

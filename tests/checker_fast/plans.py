@@ -50,7 +50,7 @@ class Planner:
         neurons = tuple(sorted(random.sample(range(size), random.randint(0 if pick < 0.4 else 1, size))))
         if pick < 0.6:
             return RowGroup(layer, neurons, random.randrange(4), ())
-        vectors = tuple(self.vector(self.rows.first[layer]) for _ in range(2 * len(neurons)))
+        vectors = tuple(self.vector(self.rows.first[layer + 1]) for _ in range(2 * len(neurons)))
         return RowGroup(layer, neurons, -1, vectors)
 
     def recipe(self) -> Recipe:
