@@ -114,30 +114,26 @@ class ReferencePlanProver:
         while waiting:
             v, lower, upper = waiting.pop()
             point.lower[v], point.upper[v] = lower, upper
-            relus = [r for r in self._readers[v] if isinstance(self._nodes[r], Relu)]
-            for r in relus:
-                waiting.append((r, [max(x, 0) for x in lower], [max(x, 0) for x in upper]))
-                for key in [key for key in point.slopes if key[0] == r]:
-                    del point.slopes[key]
-            self._forget(point, v, relus)
+            for r in self._readers[v]:
+                if isinstance(self._nodes[r], Relu):
+                    waiting.append((r, [max(x, 0) for x in lower], [max(x, 0) for x in upper]))
+                    for key in [key for key in point.slopes if key[0] == r]:
+                        del point.slopes[key]
+            self._forget(point, v)
 
-    def _forget(self, point: Point, v: int, relus: Sequence[int]) -> None:
+    def _forget(self, point: Point, v: int) -> None:
         """Drops what was packed for the neurons of node v, if a tenth of them does not take part any more."""
         live = point.live.get(v)
         if live is None or not isinstance(self._nodes[v], Affine) or not self._rows.only_relu[v]:
             return
         if 10 * sum(x > 0 for x in point.upper[v]) > 9 * sum(live):
             return
-        family = {v, *relus}
-        for r in relus:
-            family.update(self._chain(r))
+        family = {v, *self._chain(v)}
         touched = family | {r for u in family for r in self._readers[u]}
         for u in family:
             point.live.pop(u, None)
         for key in [key for key in point.packed if key[0] in touched]:
             del point.packed[key]
-        for cached in [key for key in point.slopes if key[0] in touched]:
-            del point.slopes[cached]
 
     def _chain(self, v: int) -> set[int]:
         """The ReLUs that read node v, directly or through other ReLUs: they share its live neurons."""

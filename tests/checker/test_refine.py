@@ -151,10 +151,8 @@ def test_a_split_closes_what_no_slopes_close_by_hand() -> None:
     assert not any(root.closes(Bound(rule, claim.row, (), claim.threshold, False)) for rule in RULES)
     # x <= 1/2: f >= 0 x.  x >= 1/2: f = relu(x) - 2 x + 1 >= (1 - 2) x + 1 >= 0 by rule 3.
     inactive, active = Tree(HILL, box([-1], [1])), Tree(HILL, box([-1], [1]))
-    assert (
-        inactive.bound([(0, 1)], rule=0) == active.bound([(0, 1)], rule=0) == Q(-1) - FLOOR
-    )  # and what it used is kept
-    assert active.bound([(0, 1)], rule=3) == Q(-1) - FLOOR
+    for tree, rule in ((inactive, 0), (active, 3)):  # what a row used is kept, for children too
+        assert tree.bound([(0, 1)], rule=rule) == Q(-1) - FLOOR
     assert (inactive.split(1, False).upper[1][1], active.split(1, True).lower[1][1]) == (0, 0)
     assert inactive.bound([(0, 1)], rule=0) == 0 - FLOOR
     assert active.bound([(0, 1)], rule=3) == 0 - FLOOR
@@ -195,7 +193,7 @@ def test_a_pin_on_the_rows_own_neuron_by_hand() -> None:
     # z - (z + 1) / 2 over [-1, 1], the bound -1 in force: z / 2 - 1 / 2 >= -1, nothing gained and nothing invented.
     tree = Tree(shallow([[Q(1)]], [Q(0)], [Q(1)]), box([-1], [1]))
     point = tree.derive(RowGroup(0, (0,), -1, (Vector(b"", ((0, UNIT // 2),)), Vector(b"", ((0, UNIT // 2),)))))
-    assert (Q(point.lower[1][0], UNIT), Q(point.upper[1][0], UNIT)) == (-1, 1)
+    assert (point.lower[1], point.upper[1]) == ([-UNIT], [UNIT])
 
 
 def test_pins_are_rounded_down_once_per_node_by_hand() -> None:
@@ -438,8 +436,8 @@ class Guide:
         for layer in sorted(rng.choices(range(len(self.layers)), k=rng.randint(0, 3)) if self.layers else []):
             chosen = tuple(j for j in range(self.sizes[layer]) if rng.random() < 0.6)
             if rng.random() < 0.4:
-                first = sum(self.sizes[:layer])
-                groups.append(RowGroup(layer, chosen, -1, tuple(self.vector(first) for _ in range(2 * len(chosen)))))
+                count = sum(self.sizes[: layer + 1])
+                groups.append(RowGroup(layer, chosen, -1, tuple(self.vector(count) for _ in range(2 * len(chosen)))))
             else:
                 groups.append(RowGroup(layer, rng.choice([None, chosen]), rng.randrange(4), ()))
         return Recipe(rng.random() < 0.5, tuple(groups))
