@@ -314,9 +314,10 @@ def test_errors_are_inherited_until_a_forward_pass_derives_smaller_ones() -> Non
     assert halves is not None
     tree.advance(Step(halves[0], None, None))
     assert tree.point.errors[1] == before
-    tree.derive()
+    parent = tree.derive()
     assert tree.point.errors[1] == before
     tree.derive(forward=True)
+    assert parent.errors[1] == before
     # half the magnitude, 2^19 units of 2^0: E = ceil(2^43 (1 + 2^-43) 3 2^16 / (2^24 - 3)) + 1
     assert tree.point.errors[1] == [-(-((1 << 43) + 1) * 3 * 2**16 // (2**24 - 3)) + 1]
     assert tree.point.errors[1][0] < before[0]
