@@ -13,138 +13,36 @@ right class; the rest needs restarts.  So the attack is a sequence of rounds und
 5. A walk from the best points: random sets of inputs, the influential ones more often, put to either end of the box.
    It needs no gradient, so it goes on where every ReLU that matters is off.
 
-In all climbs each run halves its step and returns to its best point when a sixth of the steps brought nothing (after
+Where a disjunct has several atoms, half of the targeted runs project instead: a step just so long that by the linear
+piece at the point the worst atom would hold (Kaczmarz); such runs start anew when they stop gaining.  Atoms that pull
+different ways are met in a fifth of the passes that signs took.
+
+In all other climbs each run halves its step and returns to its best point when a sixth of the steps brought nothing (after
 APGD, Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks,
 ICML 2020).  A run whose gradient vanishes takes a random direction.  Rounds 2 to 5 repeat with twice the steps, up to
 128.
 
-The batch is chosen by the measured cost of a pass: a network of a million weights gets few runs at a time and a small
-one hundreds, so that each pass takes some 20 ms and the clock is looked at often.  Points are binary32 numbers
-throughout: what is evaluated is what is replayed.
-
 On the public instances with known witnesses of mnist_fc, cora, cifar_biasfield, sri_resnet_a and _b, metaroom and
-safenlp the first round finds one in 5 to 110 ms of CPU time, reading included in neither; only one network of
-reach_prob_density needs a second of restarts (one core, November 2026).
+safenlp the first round finds one in 5 to 110 ms of CPU time, reading not included; of reach_prob_density two need
+restarts, one of them up to a second (one core, November 2026).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from farkas.engine.bab import Candidate
 from farkas.engine.budget import Budget
-from farkas.engine.objective import Indices, Objective
+from farkas.engine.objective import Indices
 from farkas.engine.problem import Matrix
-from farkas.runtime_cuda.attack import Gradients
+from farkas.engine.targets import Ascent, Board, Mask, Vector, board_of, middle
 
-Vector = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-PASS_S = 0.02  # seconds aimed at for a pass
-LARGEST_BATCH = 512
-NUMBERS = 1 << 23  # of all values of a batch: 64 MiB
-MOST_TARGETS = 4096
 MOST_STEPS = 128
-KEPT = 8  # candidates handed out at a time
-NEAR = 1e-3  # of the largest slack seen: points so near are evaluated again in float64
-
-
-@dataclass(frozen=True, eq=False)
-class Ascent:
-    """What the rounds share: gradients, objective, boxes of the cases, randomness."""
-
-    gradients: Gradients
-    objective: Objective
-    lower: Matrix
-    upper: Matrix
-    rng: np.random.Generator
-
-    def rise(self, points: Matrix, case: Indices, target: Indices, smooth: Mask) -> tuple[Matrix, Matrix]:
-        """Slacks of all disjuncts (B, D), and the gradient (B, n0) that raises the objective of each run."""
-        found: list[Matrix] = []
-        family = self.objective.family
-
-        def choose(y: Matrix) -> Matrix:
-            slacks = self.objective.slacks(y, points, case)
-            found.extend((slacks.min(axis=2), self.objective.ascent(slacks, target, smooth)))
-            return -(found[1] @ family.y_rows)
-
-        _, gradient = self.gradients.at(points, choose)
-        slack, weights = found
-        return slack, gradient if family.x_rows is None else gradient - weights @ family.x_rows
-
-    def slack(self, points: Matrix, case: Indices) -> Matrix:
-        """(B, D), without a gradient."""
-        return np.asarray(self.objective.slacks(self.gradients.outputs(points), points, case).min(axis=2))
-
-    def inside(self, points: Matrix, case: Indices) -> Matrix:
-        """The points as binary32 numbers of the boxes of their cases."""
-        with np.errstate(over="ignore"):
-            rounded = points.astype(np.float32).astype(np.float64)
-        return np.clip(rounded, self.lower[case], self.upper[case])
-
-    def anywhere(self, case: Indices) -> Matrix:
-        """Random points, a quarter of their coordinates at an end of the box."""
-        share = np.clip(self.rng.uniform(-1 / 6, 7 / 6, (len(case), self.lower.shape[1])), 0.0, 1.0)
-        return self.inside(self.lower[case] * (1 - share) + self.upper[case] * share, case)
-
-    @property
-    def largest_batch(self) -> int:
-        """As many runs as memory allows."""
-        return max(1, min(LARGEST_BATCH, NUMBERS // (2 * sum(self.gradients.program.sizes))))
-
-
-@dataclass(eq=False)
-class Board:
-    """Targets (case, disjunct) and the best point of each; the pace of the passes."""
-
-    ascent: Ascent
-    case: Indices
-    disjunct: Indices
-    slack: Vector
-    points: dict[int, Vector] = field(default_factory=dict)
-    point_s: float = 0.0
-    scale: float = 0.0
-
-    def draw(self, count: int) -> Indices:
-        """Targets, those with the largest slack more often, every one now and then."""
-        order = np.argsort(-self.slack, kind="stable")
-        return np.asarray(order[(len(order) * self.ascent.rng.random(count) ** 3).astype(np.int64)])
-
-    def best(self, count: int) -> Indices:
-        """The `count` best targets that have a point, repeated when there are fewer."""
-        known = np.array(sorted(self.points, key=lambda t: -self.slack[t])[: max(1, count // 4)], dtype=np.int64)
-        return np.resize(known, count)
-
-    @property
-    def batch(self) -> int:
-        """How many runs make a pass of about PASS_S."""
-        wanted = int(PASS_S / self.point_s) if self.point_s else 1
-        return max(min(4, self.ascent.largest_batch), min(wanted, self.ascent.largest_batch))
-
-    def measure(self, runs: int, seconds: float) -> None:
-        each = seconds / runs
-        self.point_s = each if not self.point_s else 0.5 * self.point_s + 0.5 * each
-
-    def record(self, target: Indices, points: Matrix, slack: Matrix) -> list[Candidate]:
-        """Note what a pass has found; candidates near a violation, evaluated in float64."""
-        own = slack[np.arange(len(target)), self.disjunct[target]]
-        for i in np.argsort(own, kind="stable")[-4 * KEPT :]:
-            t = int(target[i])
-            if t not in self.points or own[i] > self.slack[t]:
-                self.points[t], self.slack[t] = points[i], own[i]
-        worst = slack.max(axis=1)
-        finite = abs(worst[np.isfinite(worst)])
-        self.scale = max(self.scale, float(finite.max(initial=0.0)))
-        near = np.flatnonzero(worst >= -NEAR * self.scale)
-        near = near[np.argsort(-worst[near], kind="stable")[:KEPT]]
-        return [Candidate(int(self.case[target[i]]), points[i], float(worst[i])) for i in near]
-
+PATIENCE = 6  # passes without a gain after which a projecting run starts anew
+PROJECTION = 1.2  # of the step that just reaches: what holds with equality only does not replay
 
 _Start = Callable[[Board, Indices], Matrix]
 
@@ -153,7 +51,7 @@ def strong(ascent: Ascent, limit: Budget) -> Iterator[list[Candidate]]:
     """Candidates with their slack in the precision of the gradients, best first; an empty list after an idle pass."""
     if not ascent.objective.family.disjuncts or limit.is_spent:
         return
-    board = _board(ascent)
+    board = board_of(ascent)
     yield from _climb(board, np.argsort(-board.slack, kind="stable")[: board.batch], _centre, 6, 1.0, False, limit)
     steps = 8
     while not limit.is_spent:
@@ -164,29 +62,8 @@ def strong(ascent: Ascent, limit: Budget) -> Iterator[list[Candidate]]:
         steps = min(2 * steps, MOST_STEPS)
 
 
-def _board(ascent: Ascent) -> Board:
-    """All targets with their slack at the centre of their case (of some, when there are very many)."""
-    cases, disjuncts = len(ascent.lower), len(ascent.objective.family.disjuncts)
-    case = np.arange(cases, dtype=np.int64)
-    if cases * disjuncts > MOST_TARGETS:
-        case = np.sort(ascent.rng.permutation(case)[: max(1, MOST_TARGETS // disjuncts)])
-    board = Board(ascent, np.repeat(case, disjuncts), np.tile(np.arange(disjuncts), len(case)), np.zeros(0))
-    slacks = []
-    for start in range(0, len(case), ascent.largest_batch):
-        piece = case[start : start + ascent.largest_batch]
-        began = time.monotonic()
-        slacks.append(ascent.slack(_middle(ascent, piece), piece))
-        board.measure(len(piece), 2.0 * (time.monotonic() - began))
-    board.slack = np.concatenate(slacks).ravel()
-    return board
-
-
-def _middle(ascent: Ascent, case: Indices) -> Matrix:
-    return ascent.inside(0.5 * ascent.lower[case] + 0.5 * ascent.upper[case], case)
-
-
 def _centre(board: Board, target: Indices) -> Matrix:
-    return _middle(board.ascent, board.case[target])
+    return middle(board.ascent, board.case[target])
 
 
 def _anywhere(board: Board, target: Indices) -> Matrix:
@@ -226,10 +103,12 @@ def _climb(
     points, width = start(board, target), ascent.upper[case] - ascent.lower[case]
     goal = np.where(np.arange(runs) % 2 == 0, -1, disjunct) if smooth else disjunct
     scaled = np.arange(runs) % 4 >= 2 if smooth else np.zeros(runs, dtype=bool)
+    projects = ascent.objective.several[disjunct] & (np.arange(runs) % 2 == 1) & (not smooth)
     step = np.full((runs, 1), size)
     momentum, second = np.zeros_like(points), np.zeros_like(points)
     best, best_slack = points, np.full(runs, -np.inf)
     seen, window = best_slack.copy(), max(2, steps // 6)
+    gained = np.zeros(runs, dtype=np.int64)
     for number in range(steps):
         began = time.monotonic()
         slack, gradient = ascent.rise(points, case, goal, np.full(runs, smooth))
@@ -240,16 +119,30 @@ def _climb(
         own = slack[np.arange(runs), disjunct]
         better = own > best_slack
         best, best_slack = np.where(better[:, None], points, best), np.where(better, own, best_slack)
+        gained[better] = number
         if number % window == window - 1:
-            idle = best_slack <= seen
+            idle = (best_slack <= seen) & ~projects
             step[idle] *= 0.5
             points = np.where(idle[:, None], best, points)
             momentum[idle] = 0.0
             seen = best_slack.copy()
-        direction = _direction(ascent.rng, gradient * width, momentum, second, scaled)
-        points = ascent.inside(points + step * width * direction, case)
+        moves = step * _direction(ascent.rng, gradient * width, momentum, second, scaled)
+        if projects.any():
+            at_end = np.where(gradient > 0, points >= ascent.upper[case], points <= ascent.lower[case])
+            moves = np.where(projects[:, None], _projection(np.where(at_end, 0.0, gradient * width), own), moves)
+        points = ascent.inside(points + width * moves, case)
+        lost = projects & (number - gained >= PATIENCE)
+        points[lost], best_slack[lost], gained[lost] = ascent.anywhere(case[lost]), -np.inf, number
         if size == 1.0:
             step *= 0.5
+
+
+def _projection(gradient: Matrix, slack: Vector) -> Matrix:
+    """Steps along the gradient, a little longer than what raises the slack to 0 by the first order; in [-1, 1]."""
+    square = (gradient**2).sum(axis=1)
+    missing = np.where(np.isfinite(slack), np.maximum(-slack, 0.0), 0.0)
+    wanted = PROJECTION * missing / np.where(square > 0, square, np.inf)
+    return np.clip(wanted[:, None] * gradient, -1.0, 1.0)
 
 
 def _direction(rng: np.random.Generator, gradient: Matrix, momentum: Matrix, second: Matrix, scaled: Mask) -> Matrix:

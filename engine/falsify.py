@@ -16,11 +16,12 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from farkas.engine.ascent import Ascent, strong
+from farkas.engine.ascent import strong
 from farkas.engine.bab import Candidate
 from farkas.engine.budget import Budget
 from farkas.engine.objective import Indices, Objective
 from farkas.engine.problem import Family, Matrix
+from farkas.engine.targets import Ascent
 from farkas.ir.core import Program, run_float
 from farkas.runtime_cuda.attack import Gradients
 

@@ -42,6 +42,11 @@ class Objective:
             table[d, : len(atoms)] = atoms
         return table
 
+    @cached_property
+    def several(self) -> npt.NDArray[np.bool_]:
+        """(D,): whether a disjunct has more than one atom."""
+        return np.array([len(d) > 1 for d in self.family.disjuncts], dtype=bool)
+
     def slacks(self, y: Matrix, x: Matrix, case: Indices) -> npt.NDArray[np.float64]:
         """(B, D, A): by how much every atom holds at the points; infinite where an atom only pads."""
         values = y @ self.family.y_rows.T

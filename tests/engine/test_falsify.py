@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -116,6 +117,22 @@ def test_a_conjunction_that_only_a_thin_band_satisfies_is_found() -> None:
     net = dense([(first, np.zeros(4)), ([[1.0] * 4], [0.0])])
     box = case([-1.0] * 3, [1.0] * 3, [atom([-1], Fraction(-299, 1000)), atom([1], Fraction(3, 10))])
     assert first_found(net, [box], 5.0) is not None
+
+
+def test_a_conjunction_is_met_by_projections_in_few_passes() -> None:
+    """y = A x with |y_i - t_i| <= 1/1000 for a point t inside: ten atoms that pull five ways."""
+    rng = np.random.default_rng(8)
+    matrix, inside = rng.integers(-8, 9, (5, 9)) / 4, rng.uniform(-0.3, 0.3, 9)
+    target = [Fraction(float(v)) for v in matrix @ inside]
+    atoms = []
+    for i, t in enumerate(target):
+        row = [Fraction(int(j == i)) for j in range(5)]
+        atoms += [atom(row, t + Fraction(1, 1000)), atom([-v for v in row], -t + Fraction(1, 1000))]
+    net = affine([[float(v) for v in row] for row in matrix])
+    box = case([-1.0] * 9, [1.0] * 9, atoms)
+    (attack,) = attacks(net, [box])
+    best = max((c.slack for found in islice(attack.strong(FOREVER, 20.0), 100) for c in found), default=-np.inf)
+    assert best >= 0
 
 
 def test_one_violated_case_among_many_is_found() -> None:
