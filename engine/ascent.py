@@ -17,10 +17,9 @@ Where a disjunct has several atoms, half of the targeted runs project instead: a
 piece at the point the worst atom would hold (Kaczmarz); such runs start anew when they stop gaining.  Atoms that pull
 different ways are met in a fifth of the passes that signs took.
 
-In all other climbs each run halves its step and returns to its best point when a sixth of the steps brought nothing (after
-APGD, Croce and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks,
-ICML 2020).  A run whose gradient vanishes takes a random direction.  Rounds 2 to 5 repeat with twice the steps, up to
-128.
+Other runs halve their step and return to their best point when a sixth of the steps brought nothing (after APGD, Croce
+and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks, ICML 2020).
+A run whose gradient vanishes takes a random direction.  Rounds 2 to 5 repeat with twice the steps, up to 128.
 
 On the public instances with known witnesses of mnist_fc, cora, cifar_biasfield, sri_resnet_a and _b, metaroom and
 safenlp the first round finds one in 5 to 110 ms of CPU time, reading not included; of reach_prob_density two need
