@@ -6,19 +6,42 @@ Affine node its bias and its error term, then the transposed convolution of the 
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from collections.abc import Mapping
+from typing import Any, TypeAlias, assert_never
 
 from farkas.ir.core import Affine, Input, Relu
-from farkas.runtime_cuda.adjoint import Passes, Relaxed, Start
+from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed, Start
 from farkas.runtime_cuda.patches import Patches
 
+Columns: TypeAlias = Mapping[int, Any]  # places by node
+Losses: TypeAlias = dict[int, Any]  # (B, 2R, places) by node
 
-def neuron_bounds(passes: Passes, v: int, index: Any, relaxed: Relaxed) -> Any:
-    """(B, 2R): lower bounds of z_i, then of -z_i, for the listed neurons (B, R) of node v; lines shared by all rows."""
+
+def neuron_bounds(
+    passes: Passes, v: int, index: Any, relaxed: Relaxed, columns: Columns | None = None
+) -> tuple[Any, Losses]:
+    """(B, 2R): lower bounds of z_i, then of -z_i, for the listed neurons (B, R) of node v; lines shared by all rows.
+
+    columns: places by node.  For these also, by node, the sizes of the rows' negative coefficients over the outputs of
+    neurons, (B, 2R, places) in binary32.
+    """
     plan = passes.plan(v)
-    if plan is None:
-        return passes.descend(passes.units(v, index), relaxed, rigorous=True, keep=False).value
-    return _Walk(passes, plan, index, relaxed).value()
+    if plan is not None:
+        return _Walk(passes, plan, index, relaxed, columns).value()
+    start = passes.units(v, index)
+    found = passes.descend(start, relaxed, rigorous=True, keep=columns is not None)
+    return found.value, _negative(passes, found, columns)
+
+
+def _negative(passes: Passes, found: Descent, columns: Columns | None) -> Losses:
+    lost: Losses = {}
+    for r, crossing in found.crossings.items() if columns is not None else ():
+        node = passes.net.nodes[r]
+        assert isinstance(node, Relu), "rows cross Relus"
+        if columns is not None and node.source in columns:
+            part = passes.xp.maximum(-crossing.coef[:, :, columns[node.source]], 0.0).astype(passes.xp.float32)
+            lost[node.source] = lost[node.source] + part if node.source in lost else part
+    return lost
 
 
 def row_numbers(passes: Passes, v: int) -> int:
@@ -30,7 +53,7 @@ def row_numbers(passes: Passes, v: int) -> int:
 class _Walk:
     """Rows +z, -z of (B, R) neurons as patches (B, 2, R, C, height, width) by node, and their constants (B, 2, R)."""
 
-    def __init__(self, passes: Passes, plan: Patches, index: Any, relaxed: Relaxed) -> None:
+    def __init__(self, passes: Passes, plan: Patches, index: Any, relaxed: Relaxed, columns: Columns | None) -> None:
         xp = self.xp = passes.xp
         self.passes, self.plan, self.relaxed = passes, plan, relaxed
         height, width = plan.views[plan.start].counts
@@ -42,8 +65,10 @@ class _Walk:
         self.const = xp.stack([bias - lost, -bias - lost], axis=1)
         self.held: dict[int, Any] = {}
         self.rows: dict[int, Any] = {}
+        self.columns, self.lost = columns, Losses()
 
-    def value(self) -> Any:
+    def value(self) -> tuple[Any, Losses]:
+        """As neuron_bounds."""
         self.passes.tick()
         plan, xp = self.plan, self.xp
         for i in range(len(self.passes.net.layers[plan.start].operands)):
@@ -54,10 +79,28 @@ class _Walk:
                 self._step(v, self.held.pop(v))
         const = self.const.reshape(self.const.shape[0], -1)
         if not self.rows:
-            return self.passes.settled(const)
+            return self.passes.settled(const), self.lost
         flat = {v: rows.reshape(*const.shape, -1) for v, rows in self.rows.items()}
         start = Start(flat, const, max(flat))
-        return self.passes.descend(start, self.relaxed, rigorous=True, keep=False).value
+        found = self.passes.descend(start, self.relaxed, rigorous=True, keep=self.columns is not None)
+        for v, part in _negative(self.passes, found, self.columns).items():
+            self.lost[v] = self.lost[v] + part if v in self.lost else part
+        return found.value, self.lost
+
+    def _note(self, v: int, source: int, patch: Any) -> None:
+        """Add the negative coefficients of the patches of Relu node v to what is lost at the places of its source."""
+        xp = self.xp
+        if self.columns is None or source not in self.columns:
+            return
+        count = len(self.columns[source])
+        place = xp.zeros((1, self.passes.net.sizes[v]), dtype=int)  # 0: no place, and what lies outside the image
+        place[0, self.columns[source]] = xp.arange(1, count + 1)
+        shape = (*patch.shape[:3], patch.shape[3] * patch.shape[4] * patch.shape[5])
+        target = xp.broadcast_to(self._under(v, place), patch.shape).reshape(shape)
+        part = xp.zeros((*shape[:3], count + 1), dtype=xp.float32)
+        xp.put_along_axis(part, target, xp.maximum(-patch, 0.0).reshape(shape).astype(xp.float32), axis=3)
+        part = part[..., 1:].reshape(shape[0], shape[1] * shape[2], count)
+        self.lost[source] = self.lost[source] + part if source in self.lost else part
 
     def _step(self, v: int, patch: Any) -> None:
         xp, passes, view = self.xp, self.passes, self.plan.views[v]
@@ -70,6 +113,7 @@ class _Walk:
                 self.const = self.const + self._sum(patch, self._under(v, passes.mid[None]))
                 self.const = self.const - self._sum(abs(patch), self._under(v, passes.reach[None]))
             case Relu(source=source):
+                self._note(v, source, patch)
                 a, s, t = (self._under(v, line[:, 0]) for line in passes.lines_of(v, source, self.relaxed))
                 self.const = self.const + self._sum(xp.minimum(patch, 0.0), t)
                 self._add(source, patch * xp.where(patch > 0, a, s))

@@ -101,7 +101,7 @@ class Relaxation:
         """Bounds (B, N) intersected with adaptive rows of the chosen neurons: by layer ordinal (B, R) places, -1 pads.
 
         Layers upwards, each with the lines of the bounds tightened below it.  keep: the rows' losses as well, where
-        the rows of a layer are whole and not too many.
+        they are not too many.
         """
         xp = self.xp
         lower, upper = xp.array(lower), xp.array(upper)
@@ -145,10 +145,8 @@ class Relaxation:
 
     def _rows(self, v: int, index: Any, relaxed: Relaxed, keep: bool) -> tuple[Any, Losses | None]:
         """Lower bounds (B, 2R) of +z and -z for neurons (B, R) of node v, and what the rows lose."""
-        if not keep or not self.net.sizes[v] or self.sure.plan(v) is not None:
-            return neuron_bounds(self.sure, v, index, relaxed), None
-        found = self.sure.descend(self.sure.units(v, index), relaxed, rigorous=True, keep=True)
-        return found.value, losses(self.xp, self._below(found), self.net.slots, self._open, index, self.net.kept)
+        value, lost = neuron_bounds(self.sure, v, index, relaxed, self._open if keep else None)
+        return value, losses(self.xp, lost, self.net.slots, self._open, index, self.net.kept) if keep else None
 
     def _below(self, found: Descent) -> dict[int, Any]:
         """The coefficients (B, R, n) over the outputs of neurons, by their node."""
@@ -168,15 +166,15 @@ class Relaxation:
         xp, root = self.xp, self._known
         relaxed = self.sure.relax(root.lower[None, self.net.kept], root.upper[None, self.net.kept])
         columns, found = 0, {}
-        if sum(len(o) for o in self._open.values()) ** 2 > LARGEST_KEPT:
+        counts = [len(o) for o in self._open.values()]
+        if 2 * sum(count * sum(counts[:k]) for k, count in enumerate(counts)) > LARGEST_KEPT:
             return {}
         for k, v in enumerate(self.layers):
             index, slot = self._open[v], self.net.slots[v]
             pieces = []
-            for part in parts_of(index, self.net.widest) if columns else ():
-                start = self.sure.units(v, part[None])
-                rows = self.sure.descend(start, relaxed, rigorous=False, keep=True)
-                lost = losses(xp, self._below(rows), self.net.slots, self._open, part[None], self.net.kept)
+            for part in parts_of(index, row_numbers(self.sure, v)) if columns else ():
+                _, lost = self._rows(v, part[None], relaxed, True)
+                assert lost is not None, "what rows lose was asked for"
                 pieces.append(replace(lost, neurons=self.net.kept[slot][part][None]))
             if pieces:
                 found[k] = joined(xp, pieces, 1)

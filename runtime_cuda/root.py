@@ -161,7 +161,7 @@ class _Derivation:
         passes, packed = self.passes(), self.packed
         relaxed = passes.relax(self.lower[packed.kept][None], self.upper[packed.kept][None], v)
         for part in parts_of(index, row_numbers(passes, v)):
-            found = neuron_bounds(passes, v, part[None], relaxed)[0]
+            found = neuron_bounds(passes, v, part[None], relaxed)[0][0]
             self._intersect(v, part, found[: len(part)], -found[len(part) :])
         self.used.append(RowsUsed(k, None, None))
 

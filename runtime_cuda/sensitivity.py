@@ -74,17 +74,15 @@ def _weighted(weights: Any, rows: Any) -> Any:
 
 
 def losses(
-    xp: Any, coefs: Mapping[int, Any], slots: Mapping[int, slice], columns: Mapping[int, Any], neurons: Any, kept: Any
+    xp: Any, lost: Mapping[int, Any], slots: Mapping[int, slice], columns: Mapping[int, Any], neurons: Any, kept: Any
 ) -> Losses:
-    """Losses from coefficients (B, 2R, n) by node below of rows +z, then -z, of the listed neurons (B, R).
+    """Losses of rows +z, then -z, of the listed neurons (B, R), from what they lose by node below, (B, 2R, places).
 
-    slots, kept: of the (packed) program, kept giving neuron numbers; columns: the places of each node that count.
+    slots, kept: of the (packed) program, kept giving neuron numbers; columns: the places by node.
     """
-    used = [v for v in coefs if len(columns[v])]
-    parts = [xp.maximum(-coefs[v][:, :, columns[v]], 0.0).astype(xp.float32) for v in used]
     nothing = xp.zeros((neurons.shape[0], 2 * neurons.shape[1], 0), dtype=xp.float32)
-    whole = xp.concatenate([nothing, *parts], axis=2)
-    numbers = xp.concatenate([xp.zeros(0, dtype=int), *(kept[slots[v]][columns[v]] for v in used)])
+    whole = xp.concatenate([nothing, *lost.values()], axis=2)
+    numbers = xp.concatenate([xp.zeros(0, dtype=int), *(kept[slots[v]][columns[v]] for v in lost)])
     count = neurons.shape[1]
     return Losses(neurons, numbers, whole[:, :count], whole[:, count:])
 

@@ -95,9 +95,15 @@ def test_patches_give_the_bounds_of_whole_rows(backend: Backend, program: Progra
         patch.setattr(module, "LARGEST_SHARE", share)
         for v in relaxation.layers:
             index = backend.asarray(rng.integers(0, program.sizes[v], (3, 7)))
-            got = backend.to_numpy(neuron_bounds(passes, v, index, relaxed))
-            whole = passes.descend(passes.units(v, index), relaxed, rigorous=True, keep=False).value
-            np.testing.assert_allclose(got, backend.to_numpy(whole), rtol=1e-9, atol=1e-9)
+            columns = {u: backend.asarray(rng.permutation(program.sizes[u])[:9]) for u in relaxation.layers}
+            got, lost = neuron_bounds(passes, v, index, relaxed, columns)
+            whole = passes.descend(passes.units(v, index), relaxed, rigorous=True, keep=True)
+            np.testing.assert_allclose(backend.to_numpy(got), backend.to_numpy(whole.value), rtol=1e-9, atol=1e-9)
+            for r, crossing in whole.crossings.items():
+                node = program.nodes[r]
+                assert isinstance(node, Relu)
+                negative = backend.to_numpy(np.maximum(-crossing.coef[:, :, columns[node.source]], 0.0))
+                np.testing.assert_allclose(backend.to_numpy(lost[node.source]), negative, rtol=1e-5, atol=1e-5)
     if share == 100.0:
         plans = [passes.plan(v) for v in relaxation.layers]
         assert all(plan is not None and not plan.whole for plan in plans), "patches down to the input"
