@@ -24,6 +24,7 @@ from tests.checker.nets import (
     Claim,
     Layer,
     Script,
+    assemble,
     assemble_script,
     decimal,
     dense,
@@ -166,6 +167,17 @@ def test_entries_of_disjuncts_that_are_no_goals_are_ignored() -> None:
     script = Script([FIRST, SPLIT_1, FIRST + 1, FIRST + 2, FIRST + 3], kinds, forks=[[0]])
     assert accepts(script, claim)
     reject(replace(script, kinds=[*kinds[:2], kinds[2][:2]]), claim, "a kind for 2 disjuncts")
+
+
+def test_a_kind_claims_something_else_in_every_case() -> None:
+    unsafe = "(or (and (<= X_0 0) (<= Y_0 -1)) (and (>= X_0 0) (<= Y_0 {})))"
+    kinds: list[tree.Kind] = [((0, ATOM_0),)]
+    assert accepts(Script([FIRST, FIRST], kinds), hill(unsafe.format("-2")))
+    reject(Script([FIRST, FIRST], kinds), hill(unsafe.format("9")), "TREE leaf 1 of 2")
+    for intermediate in ((), (0,)):
+        false = hill(unsafe.format("9"))
+        with pytest.raises(CertificateRejected, match="TREE leaf 1 of 2"):
+            check(assemble(false, [1, 1], kinds, intermediate), false.network, false.prop, semantics="real")
 
 
 # Form ---------------------------------------------------------------------------------------------------------------
