@@ -13,7 +13,7 @@ Only rows that moved a bound are kept and written down, so that a certificate do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from farkas.engine.tree import RowGroup, Vector
 from farkas.runtime_cuda.optimise import PIN_UNIT
 from farkas.runtime_cuda.pinned import pinned_rows
 from farkas.runtime_cuda.relaxation import Relaxation
+from farkas.runtime_cuda.sensitivity import Losses
 
 FEW_INPUTS = 64  # free inputs up to which a half-space cuts enough off a box
 FEW_NEURONS = 2048
@@ -34,12 +35,16 @@ MOVES = 0.01  # of a neuron's interval: a bound that moves by less is not worth 
 
 @dataclass(frozen=True, eq=False)
 class Tightened:
-    """Bounds in force (B, N) after a refresh, which nodes are empty (B,), and by node the row groups that did it."""
+    """Bounds in force (B, N) after a refresh, which nodes are empty (B,), by node the row groups that did it.
+
+    losses: by layer ordinal what the rows lose, for branching; of plain rows only.
+    """
 
     lower: Matrix
     upper: Matrix
     empty: npt.NDArray[np.bool_]
     groups: list[list[RowGroup]]
+    losses: Mapping[int, Losses] = field(default_factory=dict)
 
 
 def pins_pay(relaxation: Relaxation) -> bool:
@@ -59,8 +64,9 @@ def plain(relaxation: Relaxation, lower: Matrix, upper: Matrix, wanted: Mapping[
             listed = places[places != NONE]
             if len(listed):
                 groups[b].append(RowGroup(k, tuple(listed.tolist())))
-    found = relaxation.refresh(asarray(lower), asarray(upper), {k: asarray(p) for k, p in wanted.items()})
-    return Tightened(to_numpy(found.lower), to_numpy(found.upper), to_numpy(found.empty), groups)
+    chosen = {k: asarray(p) for k, p in wanted.items()}
+    found = relaxation.refresh(asarray(lower), asarray(upper), chosen, keep=True)
+    return Tightened(to_numpy(found.lower), to_numpy(found.upper), to_numpy(found.empty), groups, found.losses)
 
 
 def pinned(relaxation: Relaxation, lower: Matrix, upper: Matrix, wanted: Mapping[int, Integers]) -> Tightened:

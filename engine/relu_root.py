@@ -22,7 +22,6 @@ import numpy.typing as npt
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget
 from farkas.engine.problem import Family, Matrix, Vector
-from farkas.engine.relu_branching import Influence, influence
 from farkas.engine.relu_nodes import NONE, Integers, Nodes, Parents, rounded_down, rounded_up
 from farkas.engine.tree import Closing, LeafKind, ProofTree, Recipe, RowGroup
 from farkas.engine.tree import Vector as SlopeVector
@@ -30,6 +29,7 @@ from farkas.ir.core import Affine
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.relaxation import Optimised, Relaxation
 from farkas.runtime_cuda.root import Effort, Root, RowsUsed
+from farkas.runtime_cuda.sensitivity import Losses
 
 PIN_UNIT = 2.0**-24
 STEPS = 20  # of a disjunct's row, repeated while it moves
@@ -78,7 +78,7 @@ class CaseRoot:
     stages: list[Stage] = field(default_factory=list)
     closed: dict[int, Closing] = field(default_factory=dict)
     best: dict[int, tuple[Vector, Vector, float]] = field(default_factory=dict)  # weights, slopes, excess when open
-    influence: Influence = ()
+    losses: Mapping[int, Losses] = field(default_factory=dict)  # of the neurons' own rows, for branching
     is_ready: bool = False  # every stage is over
 
     def __post_init__(self) -> None:
@@ -199,7 +199,7 @@ class CaseRoot:
                     break
                 yield points
         if self._is_open:
-            self.influence = influence(self.relaxation, self.lower, self.upper)
+            self.losses = self.relaxation.root_losses()
         self.is_ready = True
 
     @property

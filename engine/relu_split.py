@@ -25,8 +25,8 @@ NeurIPS 2021.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ import numpy.typing as npt
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Matrix, Vector
-from farkas.engine.relu_branching import TRIED, babsr, sensitivity, worthwhile
+from farkas.engine.relu_branching import TRIED, babsr, worthwhile
 from farkas.engine.relu_leaves import LeafPrograms
 from farkas.engine.relu_nodes import NONE, Integers, Nodes, Parents, Stack, rounded_down, rounded_up, slope_values
 from farkas.engine.relu_place import in_force
@@ -43,6 +43,7 @@ from farkas.engine.relu_refresh import pinned, pins_pay, plain
 from farkas.engine.relu_root import CaseRoot, closing_vector
 from farkas.engine.tree import Closing, ProofTree, Recipe, RowGroup
 from farkas.runtime_cuda.relaxation import Optimised
+from farkas.runtime_cuda.sensitivity import Losses
 
 if TYPE_CHECKING:
     from farkas.engine.lp_leaf import LeafResult
@@ -86,6 +87,7 @@ class Bounded:
     value: Vector  # (B,) by how much the disjunct's row clears its threshold
     closed: npt.NDArray[np.bool_]
     groups: list[list[RowGroup]]  # by node, the rows that were bounded again
+    losses: Mapping[int, Losses]  # by layer, of those rows
 
     @property
     def unstable(self) -> npt.NDArray[np.bool_]:
@@ -233,7 +235,7 @@ class ReluSearch:
         rows_count = sum(int((p != NONE).sum()) for p in wanted.values())
         self.costs.record(rows_count, middle - start, len(block), time.perf_counter() - middle)
         value, closed = root.cleared(rows.value, block.disjunct, block.parents.weights[block.parent])
-        return Bounded(lower, upper, empty, rows, value, closed | empty, found.groups)
+        return Bounded(lower, upper, empty, rows, value, closed | empty, found.groups, found.losses)
 
     def _optimise(self, block: Nodes, lower: Matrix, upper: Matrix, steps: int) -> Optimised:
         root, parents = self.root, block.parents
@@ -277,8 +279,8 @@ class ReluSearch:
         root, rows = self.root, bounded.rows
         lower, upper, below = bounded.lower[still], bounded.upper[still], rows.below[still]
         unstable = bounded.unstable[still]
-        scores = sensitivity(root.influence, lower, upper, below, rows.z[still])
-        score = scores.score if self.branching == "sensitivity" else babsr(root.biases, lower, upper, below)
+        scored, worth = self._scores(bounded, still)
+        score = scored if self.branching == "sensitivity" else babsr(root.biases, lower, upper, below)
         # Where no neuron costs the bound anything, any unstable one serves, the widest first.
         score = np.where(unstable, score + 1e-30 * np.minimum(-lower, upper), -1.0)
         neuron = score.argmax(axis=1)
@@ -287,7 +289,18 @@ class ReluSearch:
         for i, b in enumerate(still):
             if b in programs and programs[b].branch >= 0 and unstable[i, programs[b].branch]:
                 neuron[i] = programs[b].branch
-        return np.where(unstable[np.arange(len(still)), neuron], neuron, NONE), scores.worth
+        return np.where(unstable[np.arange(len(still)), neuron], neuron, NONE), worth
+
+    def _scores(self, bounded: Bounded, still: Integers) -> tuple[Matrix, Matrix]:
+        """(len(still), N) each: what a split of every neuron, and what tighter bounds of it, would bring."""
+        root, backend = self.root, self.root.relaxation.full.backend
+        part = backend.asarray(still)
+        fresh = {k: Losses(l.neurons[part], l.columns, l.low[part], l.high[part]) for k, l in bounded.losses.items()}
+        lower, upper = backend.asarray(bounded.lower[still]), backend.asarray(bounded.upper[still])
+        rows = bounded.rows
+        rows = replace(rows, below=backend.asarray(rows.below[still]), z=backend.asarray(rows.z[still]))
+        scores = root.relaxation.sensitivity(lower, upper, rows, root.losses, fresh)
+        return backend.to_numpy(scores.score), backend.to_numpy(scores.worth)
 
     def _tried(self, block: Nodes, bounded: Bounded, still: Integers, score: Matrix) -> Integers:
         """Of the best neurons of each node the one whose worse child has the best bound, from the node's own slopes."""

@@ -206,8 +206,7 @@ class _Run:
             found = self._replay(turn.attack.family, [self._snap(turn.attack, c) for c in candidates])
             if found is not None:
                 return found
-            if turn.portfolio.current is not None:
-                self._report(turn.portfolio.current.arm.progress)
+            self._report(turn)
         return None
 
     def _outcome(self, turn: _Turn) -> Unknown | None:
@@ -258,10 +257,16 @@ class _Run:
         case = np.array([candidate.case])
         return Candidate(candidate.case, point, float(attack.slack(point[None], case)[0]))
 
-    def _report(self, progress: Progress) -> None:
-        if self.options.report is not None and self.budget.elapsed_s - self._reported > 0.2:
-            self._reported = self.budget.elapsed_s
-            self.options.report(progress, self.budget.elapsed_s)
+    def _report(self, turn: _Turn) -> None:
+        """Boxes and leaves of all that ran, and where the arm at work stands."""
+        if self.options.report is None or self.budget.elapsed_s - self._reported <= 0.2:
+            return
+        self._reported = self.budget.elapsed_s
+        parts = [other.arm.progress for each in self.turns for other in each.portfolio.turns if other.seconds]
+        current = turn.portfolio.current
+        now = current.arm.progress if current is not None else Progress()
+        told = replace(now, boxes=sum(p.boxes for p in parts), leaves=sum(p.leaves for p in parts))
+        self.options.report(told, self._reported)
 
     def _violated(self, found: Replay) -> Violated:
         if self.net is None:
