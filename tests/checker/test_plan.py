@@ -234,3 +234,11 @@ def test_pins_of_a_row_are_in_its_layer_or_below(layer: int, neuron: int, fine: 
     else:
         with pytest.raises(CertificateRejected, match="above layer 0"):
             parse_plan(data, LAYERS, 3, found)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_pins_of_every_vector_of_a_group_are_looked_at(number: int) -> None:
+    told = [Vector(b"", ((3, 1),)) if i == number else Vector(b"", ()) for i in range(4)]
+    data = changed(["recipes", 1, "rows"], [[0, [0, 2], -1]])
+    with pytest.raises(CertificateRejected, match=f"vector {number} pins"):
+        parse_plan(data, LAYERS, 3, vectors(b"".join(map(vector_bytes, told))))

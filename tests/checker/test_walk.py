@@ -138,6 +138,8 @@ def test_forks_part_the_goals() -> None:
         (nothing, (0, ATOM_0), (0, ATOM_0)),
         ((0, ATOM_0), (0, ATOM_0), (0, ATOM_0)),
         ((3, ATOM_0), (0, ATOM_0), (0, ATOM_0)),
+        (nothing, (0, ATOM_0), nothing),
+        (nothing, nothing, (0, ATOM_0)),
     ]
     forks = [[0], [1, 2]]
     script = Script([], kinds, forks=forks)
@@ -150,6 +152,8 @@ def test_forks_part_the_goals() -> None:
     reject(replace(script, opcodes=[fork, rest + 2, rest + 2]), claim, "TREE leaf 0 of 2")
     reject(replace(script, opcodes=[fork + 1, SPLIT_1, rest, rest + 1, rest + 2]), claim, "TREE leaf 2 of 3")
     reject(replace(script, opcodes=[SPLIT_1, rest, rest + 4]), claim, "TREE leaf 0 of 2")
+    for kind in (5, 6):
+        reject(replace(script, opcodes=[fork, SPLIT_1, rest, rest + 1, rest + kind]), claim, "TREE leaf 2 of 3")
     # a child without goals
     for opcodes in ([fork, fork, rest, rest, rest + 2], [fork, fork + 1, rest, rest, rest + 2]):
         reject(replace(script, opcodes=opcodes), claim, "without a goal")
