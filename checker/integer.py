@@ -15,6 +15,7 @@ from farkas.checker.query import Affine, Input, Matrix, Network, Node, P, Relu
 from farkas.checker.steps import Number, Program
 
 MAX_ENTRIES = 100_000_000
+MAX_STORED = 30_000_000  # what rows share counts once
 
 
 def integer_network(program: Program) -> Network:
@@ -41,9 +42,24 @@ def _needed(program: Program) -> tuple[Items, list[bool]]:
                 needed[term.source] = True
     groups = [item for item, kept in zip(items.items, needed, strict=True) if kept and isinstance(item, Group)]
     entries = sum(len(weights) for item in groups for term in item.terms for _, weights in term.rows)
-    if entries > MAX_ENTRIES:
-        raise MalformedInput("network", f"it has more than {MAX_ENTRIES} weights: too large for this checker")
+    if entries > MAX_ENTRIES or _stored(groups) > MAX_STORED:
+        raise MalformedInput(
+            "network",
+            f"it has more than {MAX_ENTRIES} weights, or {MAX_STORED} different ones: too large for this checker",
+        )
     return items, needed
+
+
+def _stored(groups: Sequence[Group]) -> int:
+    """Numbers that the rows hold."""
+    lengths: dict[int, int] = {}
+    for group in groups:
+        for term in group.terms:
+            for positions, weights in term.rows:
+                lengths[id(weights)] = len(weights)
+                if not isinstance(positions, range):
+                    lengths[id(positions)] = len(positions)
+    return sum(lengths.values())
 
 
 def _emit(items: Items, needed: Sequence[bool], output: int) -> Network:

@@ -24,6 +24,7 @@ from farkas.checker.steps import Choose, Leaky, Magnitude, Rectify
 from farkas.checker.windows import windows_of
 
 LARGEST = 2.0**128 - 2.0**104
+MAX_PLACES = 4096  # of a window of MaxPool, each a step of its own
 
 
 def _relu(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any], _outputs: int) -> list[Tensor]:
@@ -107,6 +108,8 @@ def _max_pool(b: Builder, inputs: list[Tensor | None], attributes: dict[str, Any
     windows = windows_of(b, x.shape[2:], tuple(attributes.pop("kernel_shape")), attributes)
     shape = b.sized((*x.shape[:2], *windows.counts))
     b.sized(shape, windows.volume)
+    if windows.volume > MAX_PLACES:
+        b.fail(f"a window of {windows.volume} places is too large for this checker")
     taps = windows.taps()
     if not all(positions for positions, _ in taps):
         b.fail("some window lies wholly in the padding")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from farkas.checker import binary32
+from farkas.checker import binary32, integer
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker.integer import integer_network
 from farkas.checker.network import read_network
@@ -293,6 +293,7 @@ def test_square_roots_are_correctly_rounded(x: float) -> None:
 REFUSED = [
     (case("MaxPool", IMAGE, kernel_shape=[2, 2], auto_pad="SAME_UPPER"), "auto_pad"),
     (case("MaxPool", IMAGE, kernel_shape=[2, 2], storage_order=1), "indices"),
+    (case("MaxPool", (1, 1, 70, 70), kernel_shape=[65, 65]), "too large"),
     (case("MaxPool", (1, 1, 2, 2), kernel_shape=[1, 1], pads=[1, 0, 0, 0]), "wholly in the padding"),
     (case("AveragePool", (1, 1, 2, 2), kernel_shape=[1, 1], pads=[1, 0, 0, 0]), "no agreed mean"),
     (case("AveragePool", (1, 1, 6), kernel_shape=[3], strides=[2], ceil_mode=1, count_include_pad=1), "no agreed mean"),
@@ -348,3 +349,15 @@ def test_rows_of_a_convolution_share_positions_and_weights() -> None:
     assert len(matrix.weights) == 5 * 64
     assert len({id(row) for row in matrix.index}) == 64  # one for each window
     assert len({id(row) for row in matrix.weights}) == 5 * 9  # corners, edges and inside, for each filter
+
+
+def test_different_weights_are_limited_more_than_shared_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["y"])
+    shared = read_network(model([conv], {"w": numbers(1, 1, 3, 3)}, (1, 1, 12, 12)))  # 100 windows of 9 places
+    dense = read_network(model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": numbers(30, 30)}, (1, 30)))
+    monkeypatch.setattr(integer, "MAX_STORED", 100 * 9 + 9)
+    integer_network(shared)
+    monkeypatch.setattr(integer, "MAX_STORED", 899)
+    for program in (shared, dense):
+        with pytest.raises(MalformedInput, match="too large"):
+            integer_network(program)
