@@ -86,23 +86,33 @@ class Gather:
         return Gather(self.index, self.values.astype(np.float32))
 
 
-def gather(matrix: Any) -> Gather | None:
-    """The rows of a matrix as a Gather, where they are large and have few nonzeros; None elsewhere.
+def gathers(matrix: Any) -> tuple[Gather | None, Gather | None]:
+    """The rows and the columns of a matrix, each as a Gather where they are long and have few nonzeros; else None.
 
     Measured on layers of 800 to 3200 neurons with 2 to 4 nonzeros a row: 30 to 80 times faster than the product.
     """
-    most = matrix.shape[1] // SPARSE
-    if not isinstance(matrix, np.ndarray) or matrix.size < LARGE or np.count_nonzero(matrix[0]) > most:
+    if not isinstance(matrix, np.ndarray) or matrix.size < LARGE:
+        return None, None
+    m, n = matrix.shape
+    if np.count_nonzero(matrix[0]) > n // SPARSE and np.count_nonzero(matrix[:, 0]) > m // SPARSE:
+        return None, None
+    rows, cols = np.divmod(np.flatnonzero(matrix.reshape(-1) != 0), n)
+    values = matrix[rows, cols]
+    order = np.argsort(cols, kind="stable")
+    return _gather(rows, cols, values, m, n // SPARSE), _gather(cols[order], rows[order], values[order], n, m // SPARSE)
+
+
+def _gather(result: Indices, operand: Indices, values: Vector, size: int, most: int) -> Gather | None:
+    """Coefficients by ascending result, of `size`; None where one has more than `most`."""
+    counts = np.bincount(result, minlength=size)
+    deepest = int(counts.max(initial=0))
+    if deepest > most:
         return None
-    rows, cols = np.nonzero(matrix)
-    counts = np.bincount(rows, minlength=len(matrix))
-    if counts.max(initial=0) > most:
-        return None
-    index = np.zeros((max(1, counts.max(initial=0)), len(matrix)), dtype=np.int64)
-    values = np.zeros(index.shape)
-    places = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows], rows
-    index[places], values[places] = cols, matrix[rows, cols]
-    return Gather(index, values)
+    places = np.arange(len(result)) - (np.cumsum(counts) - counts)[result], result
+    index = np.zeros((max(1, deepest), size), dtype=np.int64)
+    table = np.zeros(index.shape)
+    index[places], table[places] = operand, values
+    return Gather(index, table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,22 +130,20 @@ class Dense:
         return int(self.matrix.shape[1])
 
     def mv(self, x: Any) -> Any:
-        if self._rows is not None:
-            return self._rows(x)
+        rows = self._sparse[0]
+        if rows is not None:
+            return rows(x)
         return x @ (self._single if is_single(x, self.matrix) else self.matrix).T
 
     def rmv(self, y: Any) -> Any:
-        if self._columns is not None:
-            return self._columns(y)
+        columns = self._sparse[1]
+        if columns is not None:
+            return columns(y)
         return y @ (self._single if is_single(y, self.matrix) else self.matrix)
 
     @cached_property
-    def _rows(self) -> Gather | None:
-        return gather(self.matrix)
-
-    @cached_property
-    def _columns(self) -> Gather | None:
-        return gather(self.matrix.T)
+    def _sparse(self) -> tuple[Gather | None, Gather | None]:
+        return gathers(self.matrix)
 
     def unit_rows(self, index: Any) -> Any:
         return self.matrix[index]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.ir.convolution import BUFFER, Conv2d, Sparse, Transposed
-from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Selection, gather, identity, transposed
+from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Selection, gathers, identity, transposed
 from farkas.ir.windows import Windows
 
 RNG = np.random.default_rng(7)
@@ -122,7 +122,7 @@ def test_large_matrices_of_few_coefficients_give_the_same_products(most: int) ->
     """Read coefficient by coefficient in both directions; integers, so that no order of summation matters."""
     matrix = nearly_empty(300, 320, most)
     linear = Dense(matrix)
-    assert linear._rows is not None
+    assert gathers(matrix)[0] is not None
     x, y = RNG.integers(-4, 5, (2, 3, 320)).astype(float), RNG.integers(-4, 5, (2, 3, 300)).astype(float)
     for found, wanted in (
         (linear.mv(x), x @ matrix.T),
@@ -137,8 +137,10 @@ def test_large_matrices_of_few_coefficients_give_the_same_products(most: int) ->
 def test_one_full_row_keeps_a_matrix_as_it_is() -> None:
     matrix = nearly_empty(300, 320, 1)
     matrix[7] = 1.0
-    assert gather(matrix) is None and gather(np.zeros((2, 3))) is None
+    assert gathers(matrix)[0] is None
+    assert gathers(np.zeros((2, 3))) == (None, None)
     np.testing.assert_array_equal(Dense(matrix).mv(np.ones(320)), matrix.sum(axis=1))
+    np.testing.assert_array_equal(Dense(matrix).rmv(np.ones(300)), matrix.sum(axis=0))
 
 
 @given(st.lists(st.integers(-1, 5), min_size=1, max_size=12))
