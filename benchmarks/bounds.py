@@ -9,8 +9,8 @@ For each instance of a suite the margin of its hardest disjunct over the first c
 
 The margin is the least, over the box, of an atom's left-hand side minus its threshold; above 0 it refutes the atom, and
 a disjunct is refuted with any of its atoms (the best one counts).  The hardest disjunct is that of CROWN.  Seconds are
-those of the method by itself, the bounds that it starts from included but for the LP's.  All but IBP are bounds of
-every binary32 execution when the network computes in binary32.
+those of the method by itself, the bounds that it starts from included but for the LP's; an LP that did not end in time
+has -inf.  All but IBP are bounds of every binary32 execution when the network computes in binary32.
 """
 
 from __future__ import annotations
