@@ -111,7 +111,8 @@ class Passes:
         self.tick = tick
         self.single = single
         self.dtype = xp.float32 if single else xp.float64
-        self.positions = {v: net.kept[slot] - full.slots[v].start for v, slot in net.slots.items()}
+        self.kept = net.backend.asarray(net.kept)  # neuron numbers of the columns
+        self.positions = {v: self.kept[slot] - full.slots[v].start for v, slot in net.slots.items()}
         self.maps = {
             v: [(operand.map.on(self.cast) if single else operand.map, operand.source) for operand in layer.operands]
             for v, layer in net.layers.items()

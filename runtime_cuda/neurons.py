@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias, assert_never
 
+from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Affine, Input, Relu
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed, Start
 from farkas.runtime_cuda.patches import Patches
@@ -122,17 +123,16 @@ class _Walk:
                     patch = patch * self._under(v, xp.ones((1, passes.net.sizes[v])))
                 self.const = self.const + self._sum(patch, self._under(v, passes.bias[v][None]))
                 self.const = self.const - self._sum(abs(patch), self._under(v, passes.error[v][None])) - passes.floor[v]
-                for i, (shape, _) in enumerate(passes.maps[v]):
+                for i in range(len(passes.maps[v])):
                     local = self.plan.maps[v, i]
                     flat = local.rmv(patch.reshape(-1, local.rows))
-                    size = local.image
-                    self._hand_down(v, i, flat.reshape(*patch.shape[:3], shape.cols // _pixels(shape), *size))
+                    self._hand_down(v, i, flat.reshape(*patch.shape[:3], local.channels, *local.image))
             case _:
                 assert_never(node)
 
     def _kernels(self, i: int) -> Any:
         """(B, R, C, height, width): term i of the starting rows, the kernel of each neuron's channel."""
-        xp, shape = self.xp, self.passes.net.layers[self.plan.start].operands[i].map
+        xp, shape = self.xp, self._convolution(self.plan.start, i)
         groups, members, channels, _ = shape.kernel.shape
         w = shape.windows
         group, member = self.channel // members, self.channel % members
@@ -144,14 +144,19 @@ class _Walk:
 
     def _hand_down(self, v: int, i: int, patch: Any) -> None:
         """Add the patch that term i of node v sees to the hull of its source."""
-        operand = self.passes.net.layers[v].operands[i]
-        seen, view = self.plan.views[v].through(operand.map), self.plan.views[operand.source]
+        source = self.passes.net.layers[v].operands[i].source
+        seen, view = self.plan.views[v].through(self._convolution(v, i)), self.plan.views[source]
         if seen.size != view.size:
             hull = self.xp.zeros((*patch.shape[:4], *view.size))
             y, x = (o - base for o, base in zip(seen.offset, view.offset, strict=True))
             hull[..., y : y + seen.size[0], x : x + seen.size[1]] = patch
             patch = hull
-        self._add(operand.source, patch)
+        self._add(source, patch)
+
+    def _convolution(self, v: int, i: int) -> Conv2d:
+        shape = self.passes.net.layers[v].operands[i].map
+        assert isinstance(shape, Conv2d), "patches pass convolutions"
+        return shape
 
     def _add(self, v: int, patch: Any) -> None:
         self.held[v] = self.held[v] + patch if v in self.held else patch
@@ -164,7 +169,3 @@ class _Walk:
 
     def _sum(self, patch: Any, values: Any) -> Any:
         return (patch * values).sum(axis=(3, 4, 5))
-
-
-def _pixels(shape: Any) -> int:
-    return int(shape.image[0] * shape.image[1])

@@ -203,7 +203,7 @@ class _Search:
         for v, (columns, part) in self.betas.parts.items():
             sizes = [abs(self.descent.crossings[r].coef) for r in self.readers[v] if r in self.descent.crossings]
             if sizes:
-                total = sum(sizes)
+                total: Any = sum(sizes)
                 scale[:, :, part] = total[:, :, columns] + 0.1 * total.mean(axis=2, keepdims=True)
         return xp.where(scale > 0, scale, 1.0)
 

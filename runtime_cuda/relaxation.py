@@ -87,9 +87,9 @@ class Relaxation:
         self.sure = Passes(self.net, self.full, root.ground, self.tick)
         self.rough = Passes(self.net, self.full, root.ground, self.tick, single=True)
         place = self.xp.full(self.full.width, -1)
-        place[self.net.kept] = self.xp.arange(self.net.width)
+        place[self.sure.kept] = self.xp.arange(self.net.width)
         self._place = place
-        is_open = (root.lower[self.net.kept] < 0) & (root.upper[self.net.kept] > 0)
+        is_open = (root.lower[self.sure.kept] < 0) & (root.upper[self.sure.kept] > 0)
         self._open = {v: self.xp.flatnonzero(is_open[slot]) for v, slot in self.net.slots.items()}
 
     @property
@@ -125,7 +125,7 @@ class Relaxation:
             slot, base = self.net.slots[v], self.full.slots[v].start
             number = xp.where(index >= 0, base + xp.maximum(index, 0), -1)
             place = xp.where(number >= 0, self._place[number], -1)
-            relaxed = self.sure.relax(lower[:, self.net.kept], upper[:, self.net.kept], v)
+            relaxed = self.sure.relax(lower[:, self.sure.kept], upper[:, self.sure.kept], v)
             most = max(1, PIECE // (2 * index.shape[0] * row_numbers(self.sure, v)))
             pieces = []
             for at in range(0, index.shape[1], most) if (place >= 0).any() or k in kept else ():
@@ -146,7 +146,7 @@ class Relaxation:
     def _rows(self, v: int, index: Any, relaxed: Relaxed, keep: bool) -> tuple[Any, Losses | None]:
         """Lower bounds (B, 2R) of +z and -z for neurons (B, R) of node v, and what the rows lose."""
         value, lost = neuron_bounds(self.sure, v, index, relaxed, self._open if keep else None)
-        return value, losses(self.xp, lost, self.net.slots, self._open, index, self.net.kept) if keep else None
+        return value, losses(self.xp, lost, self.net.slots, self._open, index, self.sure.kept) if keep else None
 
     def _below(self, found: Descent) -> dict[int, Any]:
         """The coefficients (B, R, n) over the outputs of neurons, by their node."""
@@ -164,7 +164,7 @@ class Relaxation:
         Empty where that would take more than LARGEST_KEPT numbers.
         """
         xp, root = self.xp, self._known
-        relaxed = self.sure.relax(root.lower[None, self.net.kept], root.upper[None, self.net.kept])
+        relaxed = self.sure.relax(root.lower[None, self.sure.kept], root.upper[None, self.sure.kept])
         columns, found = 0, {}
         counts = [len(o) for o in self._open.values()]
         if 2 * sum(count * sum(counts[:k]) for k, count in enumerate(counts)) > LARGEST_KEPT:
@@ -175,7 +175,7 @@ class Relaxation:
             for part in parts_of(index, row_numbers(self.sure, v)) if columns else ():
                 _, lost = self._rows(v, part[None], relaxed, True)
                 assert lost is not None, "what rows lose was asked for"
-                pieces.append(replace(lost, neurons=self.net.kept[slot][part][None]))
+                pieces.append(replace(lost, neurons=self.sure.kept[slot][part][None]))
             if pieces:
                 found[k] = joined(xp, pieces, 1)
             columns += len(index)
@@ -194,7 +194,7 @@ class Relaxation:
         rows: (B, n_out), x_rows: (B, n0) or None; slopes, pins: (B, N), or None for the adaptive ones and no pins.
         steps: of ascent; with 0 the given slopes and pins are rounded and bounded.
         """
-        xp, kept = self.xp, self.net.kept
+        xp, kept = self.xp, self.sure.kept
         parts = []
         step = max(1, PIECE // self.net.widest)
         for first in range(0, lower.shape[0], step):
@@ -209,7 +209,7 @@ class Relaxation:
     def _optimise(
         self, lower: Any, upper: Any, rows: Any, x_rows: Any, slopes: Any, pins: Any, steps: int
     ) -> Optimised:
-        xp, kept = self.xp, self.net.kept
+        xp, kept = self.xp, self.sure.kept
         is_open = ((lower < 0) & (upper > 0))[:, None]
         relaxed = self.sure.relax(lower, upper)
         given = None if slopes is None else slopes[:, kept][:, None]
@@ -245,13 +245,13 @@ class Relaxation:
         flat = self.xp.zeros((found.value.shape[0], self.full.width))
         for v, slot in self.net.slots.items():
             if v in by_node:
-                flat[:, self.net.kept[slot]] = by_node[v][:, 0]
+                flat[:, self.sure.kept[slot]] = by_node[v][:, 0]
         return flat
 
     def _whole(self, packed: Any) -> Any:
         """(B, N) from (B, 1, width) of the packed program, zero elsewhere."""
         flat = self.xp.zeros((packed.shape[0], self.full.width), dtype=packed.dtype)
-        flat[:, self.net.kept] = packed[:, 0]
+        flat[:, self.sure.kept] = packed[:, 0]
         return flat
 
 

@@ -158,8 +158,8 @@ class _Derivation:
         index = self.open_neurons(v)
         if not len(index):
             return
-        passes, packed = self.passes(), self.packed
-        relaxed = passes.relax(self.lower[packed.kept][None], self.upper[packed.kept][None], v)
+        passes = self.passes()
+        relaxed = passes.relax(self.lower[passes.kept][None], self.upper[passes.kept][None], v)
         for part in parts_of(index, row_numbers(passes, v)):
             found = neuron_bounds(passes, v, part[None], relaxed)[0][0]
             self._intersect(v, part, found[: len(part)], -found[len(part) :])
@@ -171,7 +171,7 @@ class _Derivation:
             return
         xp, packed = self.xp, self.packed
         rough, sure = self.passes(single=True), self.passes()
-        low, high = self.lower[packed.kept][None], self.upper[packed.kept][None]
+        low, high = self.lower[sure.kept][None], self.upper[sure.kept][None]
         relaxed, coarse = sure.relax(low, high, v), rough.relax(low, high, v)
         is_open = ((low < 0) & (high > 0))[:, None]
         never = xp.zeros(is_open.shape, dtype=bool)
@@ -235,7 +235,7 @@ def _step_seconds(net: Prepared, known: Root, clock: Callable[[], float], tick: 
     xp = net.backend.xp
     packed = net.pack(net.backend.to_numpy(known.upper) > 0) if net.packable else net
     rough = Passes(packed, net, known.ground, tick, single=True)
-    relaxed = rough.relax(known.lower[packed.kept][None], known.upper[packed.kept][None])
+    relaxed = rough.relax(known.lower[rough.kept][None], known.upper[rough.kept][None])
     seconds = xp.zeros(net.width)
     for v in list(net.slots)[1:]:
         if packed.sizes[v]:
