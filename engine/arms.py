@@ -30,7 +30,7 @@ from farkas.engine.tree import ProofTree
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.relaxation import Relaxation
 
-FEW_INPUTS = 12  # free inputs up to which boxes are cut first
+FEW_INPUTS = 12  # free inputs up to which boxes are cut first; twice as many where a root of all neurons is dear
 MANY_INPUTS = 64  # beyond which they are not cut at all
 FEW_UNSTABLE = 60  # neurons up to which linear programs guide a tree
 HUNT_S = 5.0
@@ -65,7 +65,7 @@ def arms(task: Task) -> list[Arm]:
         return [by_input]
     roots = Roots(task)
     by_neuron: list[Arm] = [ReluArm(task, roots), MilpArm(task, roots)]
-    if free <= FEW_INPUTS:
+    if free <= (FEW_INPUTS if task.net.is_dense else 2 * FEW_INPUTS):
         return [by_input, *by_neuron]
     return [*by_neuron, by_input] if free <= MANY_INPUTS else by_neuron
 

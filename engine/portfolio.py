@@ -31,6 +31,8 @@ from farkas.engine.budget import Budget
 from farkas.engine.tree import ProofTree
 
 FIRST_SLICE_S = 0.5  # shorter runs of an arm say little: bounds are cold, batches small
+FIRST_STEPS = 8  # nor do fewer steps, as long as they take no more than
+FIRST_SHARE = 0.25  # of the time: one box of a large network says nothing about its halves
 GROWTH = 0.25  # a slice is this part of the time that the family has had
 EXPLORE_EVERY = 4
 SOON = 2.0  # times what it has had: an arm that should end within it is not left for one that never ran
@@ -85,6 +87,7 @@ class Turn:
     rounds: Iterator[list[Candidate]]
     seconds: float = 0.0
     slices: int = 0
+    steps: int = 0
     ended: bool = False
     estimate_s: float = np.inf
     _share: float = 1.0
@@ -145,11 +148,13 @@ class Portfolio:
             start = time.monotonic()
             found = next(turn.rounds, None)
             turn.seconds += time.monotonic() - start
+            turn.steps += 1
             turn.ended = found is None
             self._collect(turn.arm)
             if found is not None:
                 yield found
-            if turn.ended or turn.seconds - before >= length_s or self.is_proved or budget.is_spent:
+            warm = turn.steps >= FIRST_STEPS or turn.seconds >= FIRST_SHARE * (budget.elapsed_s + budget.left_s)
+            if turn.ended or (warm and turn.seconds - before >= length_s) or self.is_proved or budget.is_spent:
                 turn.record(turn.seconds - before)
                 return
             yield from self._attack()
