@@ -38,8 +38,13 @@ def decompressed(data: bytes) -> bytes:
     if not data.startswith(GZIP_MAGIC):
         return data
     try:
+        # In pieces: a read of MAX_BYTES takes that much memory first, whatever there is to be read.
+        pieces, size = [], 0
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            raw = stream.read(MAX_BYTES + 1)
+            while size <= MAX_BYTES and (piece := stream.read(_CHUNK)):
+                pieces.append(piece)
+                size += len(piece)
+        raw = b"".join(pieces)
     except (OSError, EOFError, zlib.error) as error:
         raise MalformedProperty(f"the gzip data is damaged ({error}); fetch the file again", 1, 1) from error
     if len(raw) > MAX_BYTES:
