@@ -74,11 +74,12 @@ def test_a_fixed_input_has_no_part_in_the_lines() -> None:
 @shared
 @given(seeds, st.sampled_from(["conv", "pool"]), boxes(2))
 def test_the_sieve_never_loosens_a_bound(backend: Backend, seed: int, shape: str, box: Box) -> None:
-    """Intervals alone are looser than what a sieve leaves of them, neuron by neuron."""
+    """Intervals alone are looser than what a sieve leaves of them, neuron by neuron, up to their own rounding."""
     program = varied(np.random.default_rng(seed), shape).program
     with_lines = bounded(program, box, backend=backend)
     plain = bounded(program, box, rules=(), backend=backend)
-    assert np.all(with_lines.flat()[0] >= plain.flat()[0]) and np.all(with_lines.flat()[1] <= plain.flat()[1])
+    assert np.all(with_lines.flat()[0] >= plain.flat()[0] - 1e-9)
+    assert np.all(with_lines.flat()[1] <= plain.flat()[1] + 1e-9)
 
 
 def test_more_free_inputs_than_a_few_are_bounded_without_lines(monkeypatch: pytest.MonkeyPatch) -> None:
