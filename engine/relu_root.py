@@ -36,8 +36,8 @@ STEPS = 20  # of a disjunct's row, repeated while it moves
 MOST_REPEATS = 5
 MOVES = 0.02  # of the distance to the threshold: less is standing still
 ALPHA_STEPS = 20  # of the neurons' own rows
-ALPHA_SHARE = 0.1  # of the time left that optimising those may take
-ALPHA_S = 20.0  # and at most
+ALPHA_SHARE = 0.2  # of the time left that optimising those may take
+ALPHA_S = 30.0  # and at most
 WEIGHT_SUM = 16
 WEIGHT_STEPS = 6
 
