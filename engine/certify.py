@@ -62,7 +62,9 @@ def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], bu
     try:
         found = _accepted(checking, trees, proved, budget)
     except OutOfTime:
-        return _uncertified(query, verdict, "the checker did not end in time", Reason.TIMEOUT)
+        closed = f"all {verdict.tree.leaves} leaves are closed"
+        detail = f"{closed}, but the checker did not end in time; a longer --timeout helps"
+        return _uncertified(query, verdict, detail, Reason.TIMEOUT)
     except CertificateRejected as error:
         return _uncertified(query, verdict, f"the checker rejects what no repair can mend: {error}")
     if found is None:
