@@ -19,6 +19,9 @@ included, and is sound for every slope that is a multiple of 1/256 in [0, 1] and
 is subtracted as |Lambda| E with Lambda after the pin, which also covers the rounding of that subtraction; the constants
 of the pins bring their own term.  Everything else (float32, unrounded slopes) only looks for good slopes.
 
+Hot loops choose by arithmetic, not by `where`: on a mask without pattern that took twelve times as long (7.4 and 0.6
+microseconds for 2048 numbers on a Zen 4; a whole crossing 21.6 and 6.5).
+
 Xu et al., Fast and Complete: Enabling Complete Neural Network Verification with Rapid and Massively Parallel
 Incomplete Verifiers, ICLR 2021; Wang et al., Beta-CROWN, NeurIPS 2021.
 """
@@ -237,12 +240,15 @@ class Passes:
                     raise AssertionError("the input is node 0")
                 case Relu(source=source):
                     a, s, t = self.lines_of(v, source, relaxed)
-                    on = coef > 0
-                    slope = xp.where(on, a, s)
-                    const = const + _dot(xp.minimum(coef, 0.0), t)
+                    negative = xp.minimum(coef, 0.0)
+                    const = const + _dot(negative, t)
                     if keep:
+                        on = coef > 0
+                        slope = on * (a - s) + s  # exactly a or s for multiples of 1/256
                         crossings[v] = Crossing(coef, on, slope)
-                    _accumulate(coefs, source, coef * slope)
+                        _accumulate(coefs, source, coef * slope)
+                    else:
+                        _accumulate(coefs, source, sloped(coef, negative, a, s))
                 case Affine():
                     const = const + self._times(coef, self.bias[v])
                     if rigorous:
@@ -263,7 +269,10 @@ class Passes:
     def ascend(self, descent: Descent, relaxed: Relaxed) -> tuple[Any, dict[int, Any]]:
         """The minimising corner (B, R, n0), and by Affine node the values (B, R, n) that the rows' lines give it."""
         xp, nodes = self.xp, self.net.nodes
-        corner = xp.where(descent.inputs > 0, self.x_lower, self.x_upper)
+        if self.single:
+            corner = (descent.inputs <= 0) * (self.x_upper - self.x_lower) + self.x_lower
+        else:  # exactly ends of the box
+            corner = xp.where(descent.inputs > 0, self.x_lower, self.x_upper)
         values = {0: corner}
         for v in sorted(descent.reached):
             node = nodes[v]
@@ -273,7 +282,7 @@ class Passes:
                 case Relu(source=source):
                     crossing = descent.crossings[v]
                     _, _, t = self.lines_of(v, source, relaxed)
-                    values[v] = crossing.slope * values[source] + xp.where(crossing.on, 0.0, t)
+                    values[v] = crossing.slope * values[source] + ~crossing.on * t
                 case Affine():
                     total: Any = self.bias[v]
                     for shape, source in self.maps[v]:
@@ -309,6 +318,15 @@ class Passes:
         """A computed bound, below what its last sums may have lost; a NaN bounds nothing."""
         value = value - 64 * U64 * abs(value) - TINY
         return self.xp.where(value == value, value, -self.xp.inf)
+
+
+def sloped(coef: Any, negative: Any, a: Any, s: Any) -> Any:
+    """Coefficients times the slope of their line: a where positive, s where negative; `negative` is used up."""
+    out = coef - negative
+    out *= a
+    negative *= s
+    out += negative
+    return out
 
 
 def _kernel_rows(xp: Any, shape: Conv2d, index: Any) -> Any:

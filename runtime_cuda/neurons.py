@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, assert_never
 
 from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Affine, Input, Relu
-from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed, Start
+from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed, Start, sloped
 from farkas.runtime_cuda.patches import Patches
 
 Columns: TypeAlias = Mapping[int, Any]  # places by node
@@ -116,8 +116,9 @@ class _Walk:
             case Relu(source=source):
                 self._note(v, source, patch)
                 a, s, t = (self._under(v, line[:, 0]) for line in passes.lines_of(v, source, self.relaxed))
-                self.const = self.const + self._sum(xp.minimum(patch, 0.0), t)
-                self._add(source, patch * xp.where(patch > 0, a, s))
+                negative = xp.minimum(patch, 0.0)
+                self.const = self.const + self._sum(negative, t)
+                self._add(source, sloped(patch, negative, a, s))
             case Affine():
                 if v in self.plan.unmasked:  # what lies outside the image is no coefficient
                     patch = patch * self._under(v, xp.ones((1, passes.net.sizes[v])))

@@ -183,7 +183,7 @@ class _Search:
                 if r in self.descent.crossings:
                     coef = xp.maximum(self.descent.crossings[r].coef[:, :, columns], 0.0)
                     gradient[:, :, part] += coef * z[v][:, :, columns]
-        return xp.where(self.open, gradient, 0.0)
+        return gradient * self.open
 
     def _pin_gradient(self, z: dict[int, Any]) -> Any:
         xp = self.xp
@@ -191,7 +191,7 @@ class _Search:
         for v, (columns, part) in self.betas.parts.items():
             if v in z:
                 gradient[:, :, part] = self.bound[:, :, part] - z[v][:, :, columns]
-        return xp.where(self.low | self.high, gradient * self.scale, 0.0)
+        return gradient * self.scale * (self.low | self.high)
 
     def _scale(self) -> Any:
         """What a pin is measured in: the size of the first coefficients over the neuron, and a share of the mean.
