@@ -169,7 +169,7 @@ class _Search:
         size = xp.sqrt(self.memory / (1 - MEMORY ** (step + 1)))
         size = size + (DAMPING * size.sum(axis=2, keepdims=True) / self.free + 1e-20)
         change = (RATE * DECAY**step / (1 - MOMENTUM ** (step + 1))) * self.momentum / size
-        self.theta = xp.clip(self.theta + change[:, :, : self.alphas.count], 0.0, 1.0)
+        self.theta = xp.minimum(xp.maximum(self.theta + change[:, :, : self.alphas.count], 0.0), 1.0)
         gamma = self.gamma + change[:, :, self.alphas.count :] * self.scale
         self.gamma = xp.clip(gamma, xp.where(self.high, -xp.inf, 0.0), xp.where(self.low, xp.inf, 0.0)).astype(
             gamma.dtype
