@@ -10,6 +10,7 @@ reason.  `Holds` takes a ClosedTree, so that no lost subproblem can become a ver
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,29 +26,28 @@ LeafRule = Literal["rule", "combination", "slopes", "pins", "empty"]
 """What closes a leaf: one atom a disjunct under a slope rule, several atoms, explicit slopes, pins, no execution."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, init=False)
 class Vector:
     """Explicit slopes and pins of one row; equal when both are.
 
     slopes: uint8 (N,), lower slope b / 256 of each neuron, 255 meaning 1; a stable neuron's is ignored.
     pins: (neuron, gamma at 2^-24, not 0) with neurons ascending: the row may be lowered by gamma (z - bound in force).
+
+    A tree may hold one a leaf, with a place for each of thousands of neurons of which few are unstable: kept deflated.
     """
 
-    slopes: npt.NDArray[np.uint8]
-    pins: tuple[tuple[int, int], ...] = ()
+    packed: bytes
+    pins: tuple[tuple[int, int], ...]
 
-    def __post_init__(self) -> None:
-        slopes = np.array(self.slopes, dtype=np.uint8)
-        slopes.flags.writeable = False
-        object.__setattr__(self, "slopes", slopes)
-        assert all(a < b for (a, _), (b, _) in pairwise(self.pins)), f"pins do not ascend: {self.pins}"
-        assert all(gamma for _, gamma in self.pins), f"a pin of weight 0: {self.pins}"
+    def __init__(self, slopes: npt.NDArray[np.uint8], pins: tuple[tuple[int, int], ...] = ()) -> None:
+        assert all(a < b for (a, _), (b, _) in pairwise(pins)), f"pins do not ascend: {pins}"
+        assert all(gamma for _, gamma in pins), f"a pin of weight 0: {pins}"
+        object.__setattr__(self, "packed", zlib.compress(np.asarray(slopes, dtype=np.uint8).tobytes(), 1))
+        object.__setattr__(self, "pins", pins)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vector) and self.pins == other.pins and np.array_equal(self.slopes, other.slopes)
-
-    def __hash__(self) -> int:
-        return hash((self.slopes.tobytes(), self.pins))
+    @property
+    def slopes(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(zlib.decompress(self.packed), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,9 @@ def test_vectors_are_equal_by_their_numbers_and_stay_as_they_were() -> None:
     for pins in (((1, 1), (0, 1)), ((1, 1), (1, 1)), ((0, 0),)):
         with pytest.raises(AssertionError):
             vector(0, pins=pins)
+    wide = np.zeros(20000, dtype=np.uint8)
+    wide[[3, 4000, 19999]] = 255, 7, 1
+    assert len(Vector(wide).packed) < 300 and Vector(wide).slopes.tolist() == wide.tolist()
     tree = ProofTree()
     child = tree.bisect(0, 0)
     tree.close_leaf(child, (Closing(0, ((0, 1),), made),))
