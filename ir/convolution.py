@@ -33,7 +33,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from farkas.ir.correlation import Correlation, backward, forward
 from farkas.ir.linear import Gather, Indices, LinearMap, Matrix, Move, is_single, transposed
@@ -44,7 +43,7 @@ DEVICE_BUFFER = 1 << 25
 SEVERAL = 8  # images from which laying them out for `correlation.py` pays
 SMALL = 256  # pixels up to which an image is small
 ROWS = 8  # rows of a product below which it is inefficient
-Kernel = npt.NDArray[np.float64]
+Kernel = Any  # float64; float32 in the copy for float32 operands
 
 
 @dataclass(frozen=True, eq=False)

@@ -148,6 +148,7 @@ class _Buffers:
         """source: (height, channel, width, image); target: (channel, height, width, image)."""
         self.padded[self.core] = source[self.seen]
         ready: Axis | None = None
+        lines: Any = None
         for part in self.correlation.parts:
             if part.horizontal != ready:
                 ready = part.horizontal

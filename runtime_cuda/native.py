@@ -31,14 +31,13 @@ from farkas.ir.core import Affine, Input, Relu
 from farkas.ir.error_terms import OVERFLOW, SMALLEST_NORMAL, gamma
 from farkas.ir.linear import Dense
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, TINY, ZERO, Boxes, Refined, Rows
-from farkas.runtime_cuda.prepared import UNDERFLOW, Layer, Prepared
+from farkas.runtime_cuda.prepared import DENSIFIED, UNDERFLOW, Layer, Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
 
 LAYOUT = 1  # of the kernel's source: counts changes of what is handed over
 LANES = 8
-DENSIFIED = 1 << 16  # entries up to which a map that is not stored as a matrix becomes one
 LARGEST_WORK = 2e9  # multiplications a box, all neurons unstable: a fifth of a second between ticks
 RULES = (ADAPTIVE, ZERO, PARALLEL)  # as numbered in the kernel
 

@@ -19,6 +19,7 @@ from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Se
 from farkas.runtime_cuda.backend import Backend
 from farkas.runtime_cuda.rounding import engine_gamma, up
 
+DENSIFIED = 1 << 16  # entries up to which a map that is not stored as a matrix counts as one
 UNDERFLOW = 2.0**-1000  # absolute error of float64 products that underflow, with room for the weights they meet
 
 
@@ -109,9 +110,9 @@ class Prepared:
 
     @property
     def is_dense(self) -> bool:
-        """Whether every product is with a stored matrix: backward rows are then derived for all neurons at a root."""
+        """Whether every product is with a stored or small matrix: backward rows are then for all neurons at a root."""
         return all(
-            isinstance(operand.map, Dense | Diagonal | Selection)
+            isinstance(operand.map, Dense | Diagonal | Selection) or operand.map.rows * operand.map.cols <= DENSIFIED
             for layer in self.layers.values()
             for operand in layer.operands
         )

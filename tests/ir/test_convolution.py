@@ -45,7 +45,7 @@ def definition(conv: Conv2d) -> Matrix:
                 weight = conv.kernel[group, out % m, channel, i * w.kernel[1] + j]
                 matrix[out, r, s, group * c + channel, h, v] = weight
     one = matrix.reshape(groups * m * rows * columns, -1)
-    return np.asarray(np.kron(np.eye(conv.images), one))
+    return np.asarray(np.kron(np.eye(conv.images), one), dtype=np.float64)
 
 
 @st.composite
@@ -77,7 +77,7 @@ def computed(way: str) -> Iterator[None]:
 
 
 def integers(rng: np.random.Generator, *shape: int) -> Matrix:
-    return rng.integers(-4, 5, shape).astype(np.float64)
+    return np.asarray(rng.integers(-4, 5, shape), dtype=np.float64)
 
 
 @pytest.mark.parametrize("way", WAYS)

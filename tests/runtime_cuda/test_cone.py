@@ -15,11 +15,19 @@ from farkas.ir.convolution import Conv2d, Sparse, Transposed
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term
 from farkas.ir.linear import Dense, Diagonal, LinearMap, Selection, identity
 from farkas.ir.windows import Windows
-from farkas.runtime_cuda import crown
+from farkas.runtime_cuda import crown, prepared
 from farkas.runtime_cuda.backend import Backend, numpy_backend
 from farkas.runtime_cuda.cone import Geometry, Within
 from farkas.runtime_cuda.crown import Propagator, Refined
 from farkas.runtime_cuda.prepared import Prepared, prepare
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_maps_are_no_matrices() -> Iterator[None]:
+    """The networks here are small, and stand for wide ones."""
+    with patch.object(prepared, "DENSIFIED", 0):
+        yield
+
 
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -46,7 +54,7 @@ class Builder:
 
     def conv(self, rows: int, channels: int, image: tuple[int, int], kernel: int, stride: int, pad: int) -> Conv2d:
         weights = self.rng.standard_normal((1, rows, channels, kernel * kernel)) / kernel
-        return Conv2d(weights, Windows((kernel, kernel), (stride, stride), (pad,) * 4), image)
+        return Conv2d(weights, Windows((kernel, kernel), (stride, stride), (pad, pad, pad, pad)), image)
 
     def program(self) -> Program:
         last = len(self.nodes) - 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from fractions import Fraction
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farkas.ir.core import Affine, Program, Relu
-from farkas.runtime_cuda import crown
+from farkas.runtime_cuda import crown, prepared
 from farkas.runtime_cuda.backend import Backend, numpy_backend
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, lines
 from farkas.runtime_cuda.forward import Sieve
@@ -19,6 +21,14 @@ from farkas.runtime_cuda.prepared import Prepared
 from tests.nets import SHAPES, Box, boxes, dense, seeds, varied
 from tests.runtime_cuda.bounding import Bounded, bounded
 from tests.runtime_cuda.executions import Exact, binary32, outside, points
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_maps_are_no_matrices() -> Iterator[None]:
+    """The networks here are small, and stand for wide ones."""
+    with patch.object(prepared, "DENSIFIED", 0):
+        yield
+
 
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 rules = st.sampled_from([ADAPTIVE, ZERO, PARALLEL])
