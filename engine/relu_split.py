@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 STEPS = 4  # of slope optimisation a node: as good as 20, from the parent's slopes
 LARGEST_BATCH = 512
 SLOW_S, QUICK_S = 0.25, 0.1  # a batch that takes longer halves the next one, a shorter one doubles it
-ROWS_SHARE = 8.0  # rows bounded again may take this many times the rest of a node
+ROWS_SHARE = 30.0  # rows bounded again may take this many times the rest of a node
 FEWEST_ROWS = 8
 WORKING_ARRAYS = 64  # float64 arrays of a batch's size that bounding it may hold at once
 MOVED = 1e-3  # of the margin: a split that raises it by less did not help
@@ -225,15 +225,15 @@ class ReluSearch:
 
     def _bound(self, block: Nodes, wanted: dict[int, Integers]) -> Bounded:
         root, relaxation = self.root, self.root.relaxation
-        start = time.perf_counter()
+        start = time.thread_time()
         found = (pinned if self.pins_pay else plain)(relaxation, *self._in_force(block), wanted)
         lower, upper, empty = found.lower, found.upper, found.empty
         # Contradictory bounds are no basis for a relaxation; the node is closed by them.
         lower[empty], upper[empty] = root.lower, root.upper
-        middle = time.perf_counter()
+        middle = time.thread_time()
         rows = self._optimise(block, lower, upper, STEPS)
         rows_count = sum(int((p != NONE).sum()) for p in wanted.values())
-        self.costs.record(rows_count, middle - start, len(block), time.perf_counter() - middle)
+        self.costs.record(rows_count, middle - start, len(block), time.thread_time() - middle)
         value, closed = root.cleared(rows.value, block.disjunct, block.parents.weights[block.parent])
         return Bounded(lower, upper, empty, rows, value, closed | empty, found.groups, found.losses)
 
