@@ -10,16 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farkas.checker.check import check
+from farkas.checker.check import check, load_query
 from farkas.checker.query import Box as CheckedBox
 from farkas.checker.query import bisect
 from farkas.engine import verify as verify_module
 from farkas.engine.bab import Search
-from farkas.engine.certify import certify_holds
+from farkas.engine.budget import Budget
+from farkas.engine.certificate_writer import Shape, explicit
+from farkas.engine.certify import Checking, certify_holds
 from farkas.engine.options import Options
 from farkas.engine.query import Query
 from farkas.engine.repair import restore
-from farkas.engine.tree import ProofTree
+from farkas.engine.tree import ClosedTree, ProofTree
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.runtime_cuda.backend import numpy_backend
@@ -122,6 +124,26 @@ def test_leaves_closed_in_error_are_repaired_where_the_property_holds(monkeypatc
     assert verdict.evidence == "certified" and not wrong
     assert verdict.tree.leaves > 1
     check(verdict.certificate, net.data, asked.property_bytes, semantics="real", verdict="unsat")
+
+
+@settings(max_examples=15)
+@given(seeds, boxes(2), st.sampled_from(list(Semantics)), st.booleans())
+def test_trees_of_bisections_are_accepted_under_both_rules(
+    seed: int, box: Box, semantics: Semantics, is_dense: bool
+) -> None:
+    """What convolutional networks get, and trees beside others that split neurons."""
+    net = network(seed)
+    asked = query(net, box, below(minimum(net.program, *box, ROW, ()), Fraction(-1, 64)), semantics)
+    verdict = certified(asked)
+    assert isinstance(verdict, Holds)
+    integer, _, _ = load_query(asked.network, asked.property_bytes, semantics.value)
+    checking = Checking(asked, integer, Shape(2, (4, 4), is_dense), Budget.of(None))
+    trees = verdict.tree.trees
+    if is_dense:  # one derivation in the tree makes it one of the other rule
+        trees = tuple(explicit(tree, checking.shape) for tree in trees)
+    certificate = checking.encode(ClosedTree(trees))
+    accepted = check(certificate, net.data, asked.property_bytes, semantics=semantics.value, verdict="unsat")
+    assert accepted.kernel == "crown-fp-2" and checking.accepts(certificate)
 
 
 def test_a_certificate_of_what_the_checker_cannot_read_is_not_claimed() -> None:
