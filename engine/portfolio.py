@@ -182,8 +182,8 @@ class Portfolio:
         """The arm to run: one that never ran, else mostly the one that should end first."""
         left = [turn for turn in self.turns if not turn.ended]
         fresh = [turn for turn in left if not turn.slices]
-        current = self.current
-        if current in left and current is not None and fresh and current.estimate_s < SOON * current.seconds:
+        current = next((turn for turn in left if turn is self.current), None)
+        if fresh and current is not None and current.estimate_s < SOON * current.seconds:
             return current
         if fresh or not left:
             return fresh[0] if fresh else None
