@@ -142,7 +142,8 @@ class Roots:
     def _begun(self, case: int, budget: Budget) -> tuple[CaseRoot, Iterator[list[Vector]]]:
         if case not in self._found:
             task = self.task
-            relaxation = Relaxation(task.net, task.family.lower[case], task.family.upper[case], budget.check)
+            asked = np.flatnonzero(task.family.y_rows.any(axis=0))
+            relaxation = Relaxation(task.net, task.family.lower[case], task.family.upper[case], budget.check, asked)
             root = CaseRoot(task.family, case, relaxation, task.margin, task.evaluate)
             self._found[case] = root, root.explore(budget)
         return self._found[case]

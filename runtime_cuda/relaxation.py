@@ -58,10 +58,14 @@ class Optimised:
 class Relaxation:
     """Bounds of subproblems of one box: `root` first, then `refresh` and `optimise` as often as wanted.
 
-    x_lower, x_upper: (n0,); tick: called before every pass, may raise to abandon the work.
+    x_lower, x_upper: (n0,); tick: called before every pass, may raise to abandon the work; outputs: positions of the
+    output that rows will ask about, None for any: in networks of convolutions other neurons keep their interval bounds.
     """
 
-    def __init__(self, prepared: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, prepared: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None], outputs: Any = None
+    ) -> None:
+        self.outputs = outputs
         self.full = prepared
         self.xp = prepared.backend.xp
         self.tick = tick
@@ -75,7 +79,7 @@ class Relaxation:
         A second call goes on from the first.  worth: (N,), what a better bound of a neuron brings, so that the rows
         that matter come first where the effort does not suffice for all.
         """
-        known = self._root or derive(self.full, self.x_lower, self.x_upper, self.tick)
+        known = self._root or derive(self.full, self.x_lower, self.x_upper, self.tick, self.outputs)
         found = improve(self.full, known, effort, worth, self.tick) if effort.steps else known
         self.adopt(found)
         return found

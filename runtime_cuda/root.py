@@ -22,7 +22,7 @@ import numpy as np
 
 from farkas.ir.core import Affine, Input, Relu
 from farkas.runtime_cuda.adjoint import Ground, Passes
-from farkas.runtime_cuda.crown import ADAPTIVE, lines
+from farkas.runtime_cuda.crown import ADAPTIVE, Propagator, lines
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
@@ -64,6 +64,7 @@ class Root:
     empty: bool
     ground: Ground
     recipes: tuple[tuple[RowsUsed, ...], ...]
+    asked: Any = None  # (N,) the neurons that the outputs asked about depend on; None: all
 
 
 class _Derivation:
@@ -135,9 +136,10 @@ class _Derivation:
         self.upper[place] = xp.where(high < self.upper[place], high, self.upper[place])
         self.empty = self.empty or bool((self.lower[place] > self.upper[place]).any())
 
-    def open_neurons(self, v: int) -> Any:
+    def open_neurons(self, v: int, asked: Any = None) -> Any:
         slot = self.net.slots[v]
-        return self.xp.flatnonzero((self.lower[slot] < 0) & (self.upper[slot] > 0))
+        is_open = (self.lower[slot] < 0) & (self.upper[slot] > 0)
+        return self.xp.flatnonzero(is_open if asked is None else is_open & asked[slot])
 
     def _pack(self, v: int) -> None:
         """Leave the inactive neurons of node v, whose bounds are final in this pass, out of the rows above it."""
@@ -153,9 +155,9 @@ class _Derivation:
         """Passes through what lies below the layer at hand."""
         return Passes(self.packed, self.net, self.ground(), self.tick, single=single)
 
-    def adaptive_rows(self, v: int, k: int) -> None:
-        """Rule 0 for all open neurons of node v."""
-        index = self.open_neurons(v)
+    def adaptive_rows(self, v: int, k: int, asked: Any = None) -> None:
+        """Rule 0 for all open neurons of node v, of those asked about."""
+        index = self.open_neurons(v, asked)
         if not len(index):
             return
         passes = self.passes()
@@ -163,7 +165,8 @@ class _Derivation:
         for part in parts_of(index, row_numbers(passes, v)):
             found = neuron_bounds(passes, v, part[None], relaxed)[0][0]
             self._intersect(v, part, found[: len(part)], -found[len(part) :])
-        self.used.append(RowsUsed(k, None, None))
+        listed = None if asked is None or asked.all() else self.net.backend.to_numpy(index)
+        self.used.append(RowsUsed(k, listed, None))
 
     def optimised_rows(self, v: int, k: int, index: Any, steps: int) -> None:
         """The best slopes found for each of the listed neurons' rows, in force as rounded."""
@@ -199,12 +202,32 @@ def parts_of(index: Any, numbers: int) -> list[Any]:
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
-def derive(net: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None]) -> Root:
-    """Bounds over the box (n0,) by intervals and adaptive rows."""
+def derive(net: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None], outputs: Any = None) -> Root:
+    """Bounds over the box (n0,) by intervals and adaptive rows; outputs: those that are asked about, None for all."""
     top = net.backend.xp.full(net.width, net.backend.xp.inf)
+    if not net.is_dense:
+        return _propagated(net, x_lower, x_upper, -top, top, tick, outputs)
     first = _Derivation(net, x_lower, x_upper, -top, top, tick)
     first.run(_Derivation.adaptive_rows)
     return Root(first.lower, first.upper, first.empty, first.ground(), (tuple(first.used),))
+
+
+def _propagated(
+    net: Prepared, x_lower: Any, x_upper: Any, lower: Any, upper: Any, tick: Callable[[], None], outputs: Any
+) -> Root:
+    """The same by the short cuts of crown.py; one pass of intervals more gives the error terms for what it found."""
+    propagator = Propagator(net, (ADAPTIVE,), tick, outputs)
+    refined = propagator.refine(x_lower[None], x_upper[None], lower[None], upper[None])
+    known = _Derivation(net, x_lower, x_upper, refined.lower[0], refined.upper[0], tick)
+    known.run(lambda derivation, v, k: None)
+    used, asked = [], net.backend.xp.ones(net.width, dtype=bool)
+    for k, (v, slot) in enumerate(net.slots.items()):
+        mask = propagator.asked.get(v)
+        if mask is not None:
+            asked[slot] = mask
+        used.append(RowsUsed(k, None if mask is None else np.flatnonzero(net.backend.to_numpy(mask)), None))
+    empty = known.empty or bool(refined.empty[0])
+    return Root(known.lower, known.upper, empty, known.ground(), (tuple(used),), asked)
 
 
 def improve(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callable[[], None]) -> Root:
@@ -219,15 +242,15 @@ def improve(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callab
     def tighten(derivation: _Derivation, v: int, k: int) -> None:
         if k == 0:  # no slopes below
             return
-        index, wanted = derivation.open_neurons(v), chosen[net.slots[v]]
+        index, wanted = derivation.open_neurons(v, known.asked), chosen[net.slots[v]]
         if not wanted[index].all():
-            derivation.adaptive_rows(v, k)
-            index = derivation.open_neurons(v)
+            derivation.adaptive_rows(v, k, known.asked)
+            index = derivation.open_neurons(v, known.asked)
         derivation.optimised_rows(v, k, index[wanted[index]], steps)
 
     better.run(tighten)
     recipes = (*known.recipes, tuple(better.used))
-    return Root(better.lower, better.upper, better.empty, better.ground(), recipes)
+    return Root(better.lower, better.upper, better.empty, better.ground(), recipes, known.asked)
 
 
 def _step_seconds(net: Prepared, known: Root, clock: Callable[[], float], tick: Callable[[], None]) -> Any:
@@ -253,6 +276,8 @@ def _plan(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callable
     """How many steps, and (N,) which neurons' rows are to have them."""
     xp = net.backend.xp
     is_open = (known.lower < 0) & (known.upper > 0)
+    if known.asked is not None:
+        is_open = is_open & known.asked
     cost = xp.where(is_open, _step_seconds(net, known, effort.clock, tick), 0.0)
     total = float(cost.sum())
     steps = effort.steps if effort.steps * total <= effort.seconds else int(effort.seconds / total)
