@@ -60,7 +60,7 @@ def verify(query: Query, options: Options) -> Verdict:
             verdict = certify_holds(query, verdict, run.proved(), run.budget)
         if isinstance(verdict, Violated) and options.certify:
             verdict = certify_violated(query, verdict)
-    return replace(verdict, statistics=run.statistics())
+    return replace(verdict, statistics=run.statistics(verdict))
 
 
 @dataclass(eq=False)
@@ -318,8 +318,8 @@ class _Run:
                 found[turn.attack.family.members[case]] = Proved(arm, case, tree)
         return found
 
-    def statistics(self) -> Statistics:
-        """Totals over all families."""
+    def statistics(self, verdict: Verdict) -> Statistics:
+        """Totals over all families; leaves and their rules are those of the proof, where there is one."""
         ran = [(turn, other) for turn in self.turns for other in turn.portfolio.turns if other.slices or other.seconds]
         parts = [other.arm.progress for _, other in ran]
         open_turns = [turn for turn in self.turns if not turn.portfolio.is_proved]
@@ -327,11 +327,15 @@ class _Run:
         rules: Counter[str] = Counter()
         for part in parts:
             rules.update(part.rules)
+        leaves = sum(p.leaves for p in parts)
+        if isinstance(verdict, Holds):
+            leaves = verdict.tree.leaves
+            rules = Counter({str(rule): count for rule, count in verdict.tree.leaf_rules().items()})
         closest = min((p.closest for p in parts), default=np.inf)
         kernels = [o.arm.search.kernel for _, o in ran if isinstance(o.arm, InputArm)]
         return Statistics(
             boxes=sum(p.boxes for p in parts),
-            leaves=sum(p.leaves for p in parts),
+            leaves=leaves,
             open=sum(_least_open(turn) for turn in open_turns),
             bound=min((m for m in margins if np.isfinite(m)), default=None),
             closest=float(closest) if np.isfinite(closest) else None,
