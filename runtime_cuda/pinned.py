@@ -2,9 +2,9 @@
 
 A split is a half-space for what lies below it, and a neuron's own bounds feel it only through a multiplier: the row of
 z_j takes pins like any other row (adjoint.py), on split neurons of lower layers and of its own, and the best ones are
-found by the same ascent.  Where few inputs feed many neurons this is what makes splits worth having: on a network of 30
-inputs and one layer of 128 neurons a proof has 2 259 nodes with it, and not yet ended at 90 000 without.  With hundreds
-of inputs one half-space cuts too little off the box, and a row with pins costs many plain ones; so the search measures.
+found by the same ascent.  Where few inputs feed many neurons this is what makes splits worth having; with hundreds of
+inputs one half-space cuts too little off the box, and a row with pins costs many plain ones (figures in
+engine/relu_refresh.py, which decides by the structure).
 
 Only the pins are looked for; slopes are the adaptive ones, stated explicitly for the checker.
 """
