@@ -6,7 +6,8 @@
 - *MILP* (`milp_arm`): disjunct by disjunct, where the root leaves few neurons unstable: incumbents as candidates first,
   then a tree guided by linear programs.
 
-The roots of the last two are one: bounded once, planted into the tree of each.
+The roots of the last two are one: bounded once, planted into the tree of each.  Their modules are loaded when they
+first work: a query that boxes decide does not wait for them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,14 +23,13 @@ from farkas.engine.bab import Candidate, Progress, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.portfolio import Arm
 from farkas.engine.problem import Family, Matrix, Vector
-from farkas.engine.relu_leaves import LeafPrograms
-from farkas.engine.relu_place import in_force
-from farkas.engine.relu_root import CaseRoot
-from farkas.engine.relu_split import ReluSearch
 from farkas.engine.repair import restore
 from farkas.engine.tree import ProofTree
 from farkas.runtime_cuda.prepared import Prepared
-from farkas.runtime_cuda.relaxation import Relaxation
+
+if TYPE_CHECKING:
+    from farkas.engine.relu_root import CaseRoot
+    from farkas.engine.relu_split import ReluSearch
 
 FEW_INPUTS = 12  # free inputs up to which boxes are cut first; twice as many where a root of all neurons is dear
 MANY_INPUTS = 64  # beyond which they are not cut at all
@@ -141,6 +142,9 @@ class Roots:
 
     def _begun(self, case: int, budget: Budget) -> tuple[CaseRoot, Iterator[list[Vector]]]:
         if case not in self._found:
+            from farkas.engine.relu_root import CaseRoot
+            from farkas.runtime_cuda.relaxation import Relaxation
+
             task = self.task
             asked = np.flatnonzero(task.family.y_rows.any(axis=0))
             relaxation = Relaxation(task.net, task.family.lower[case], task.family.upper[case], budget.check, asked)
@@ -221,6 +225,8 @@ class ReluArm:
             yield from self.roots.explore(case, budget)
             if case not in self._cases.left:
                 return
+            from farkas.engine.relu_split import ReluSearch
+
             search = ReluSearch(self.roots.root(case), ProofTree(), self.task.branching, self.task.memory_bytes)
             search.start()
             self.searches[case] = search
@@ -318,6 +324,8 @@ class _Guided:
     """One case of the MILP arm: nodes below which a guided tree is to be grown, each with its goals."""
 
     def __init__(self, root: CaseRoot, progress: Progress) -> None:
+        from farkas.engine.relu_leaves import LeafPrograms
+
         self.root, self.progress = root, progress
         self.tree, self.leaves = ProofTree(), LeafPrograms(root)
         self.waiting: list[int] = []
@@ -343,6 +351,7 @@ class _Guided:
     def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
         """Grow the trees one after another; a tree that the budget cuts short stays waiting and is not closed."""
         from farkas.engine.milp_arm import guided_tree
+        from farkas.engine.relu_place import in_force
 
         disjuncts = [self.leaves.disjunct(d) for d in range(len(self.root.atoms_of))]
         while self.waiting:
@@ -366,6 +375,8 @@ class _Guided:
 
     def reopen(self, node: int) -> None:
         """Take back a leaf's closing and split the neuron furthest from either sign; what has none left is stuck."""
+        from farkas.engine.relu_place import in_force
+
         self.tree.reopen(node)
         place = in_force(self.root, self.tree, node)
         room = np.where((place.lower < 0) & (place.upper > 0), np.minimum(-place.lower, place.upper), 0.0)
