@@ -2,7 +2,7 @@
 
 A plain row of a neuron feels a split only where the split neuron lies below it.  A row with pins (runtime_cuda/pinned)
 feels it as the half-space that it is, on neurons of the split layer too; it costs an ascent for every row.  Few inputs
-make that worth while: on networks with one hidden layer of 128 neurons and 30 inputs a proof took 2 521 nodes and 2.4
+make that worth while: on networks with one hidden layer of 128 neurons and 30 inputs a proof took 2 567 nodes and 3.8
 CPU seconds with pins, and without them was far from its end after 318 000 nodes.  With 784 inputs (256x2) pins saved 45
 % of the nodes and doubled the time.  So the structure decides: how many inputs are free, and how many neurons there
 are, for every vector that a certificate states costs a byte a neuron.

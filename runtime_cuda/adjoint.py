@@ -32,9 +32,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Affine, Input, Relu
-from farkas.ir.linear import Dense
 from farkas.runtime_cuda.crown import ADAPTIVE, TINY, lines
 from farkas.runtime_cuda.patches import Patches, patches
 from farkas.runtime_cuda.prepared import Prepared
@@ -199,17 +197,8 @@ class Passes:
         error = self.error[v][index] + self.floor[v]
         const = xp.concatenate([const - error, -const - error], axis=1)
         coefs: dict[int, Any] = {}
-        unit = None
         for operand in layer.operands:
-            if isinstance(operand.map, Dense):
-                rows = operand.map.matrix[index]
-            elif isinstance(operand.map, Conv2d) and operand.map.images == 1:
-                rows = _kernel_rows(xp, operand.map, index)
-            else:
-                if unit is None:
-                    unit = xp.zeros((*index.shape, layer.bias.shape[0]))
-                    xp.put_along_axis(unit, index[:, :, None], 1.0, axis=2)
-                rows = operand.map.rmv(unit)
+            rows = operand.map.unit_rows(index)
             _accumulate(coefs, operand.source, xp.concatenate([rows, -rows], axis=1))
         start = Start(coefs, const, v - 1)
         return self.cast_start(start) if self.single else start
@@ -327,23 +316,6 @@ def sloped(coef: Any, negative: Any, a: Any, s: Any) -> Any:
     negative *= s
     out += negative
     return out
-
-
-def _kernel_rows(xp: Any, shape: Conv2d, index: Any) -> Any:
-    """The listed rows (B, R) of a convolution, (B, R, columns): the kernel written where each window lies."""
-    _, members, channels, places = shape.kernel.shape
-    positions = xp.asarray(shape.windows.positions(shape.image))
-    pixels = shape.image[0] * shape.image[1]
-    channel, window = index.ravel() // len(positions), index.ravel() % len(positions)
-    group, member = channel // members, channel % members
-    values = shape.kernel[group, member]  # (rows, channels, places)
-    under = positions[window][:, None]  # (rows, 1, places)
-    columns = (group[:, None] * channels + xp.arange(channels))[:, :, None] * pixels + under
-    # What lies in the padding goes to a column that is cut off.
-    columns = xp.where(under >= 0, columns, shape.cols).reshape(len(channel), channels * places)
-    rows = xp.zeros((len(channel), shape.cols + 1))
-    xp.put_along_axis(rows, columns, values.reshape(columns.shape), axis=1)
-    return rows[:, :-1].reshape(*index.shape, shape.cols)
 
 
 def _accumulate(coefs: dict[int, Any], node: int, rows: Any) -> None:

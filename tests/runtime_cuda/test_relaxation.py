@@ -13,12 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farkas.ir.convolution import Conv2d
 from farkas.ir.core import Program
-from farkas.ir.windows import Windows
 from farkas.runtime_cuda import relaxation as relaxation_module
 from farkas.runtime_cuda import root as root_module
-from farkas.runtime_cuda.adjoint import _kernel_rows
 from farkas.runtime_cuda.backend import Backend, numpy_backend
 from farkas.runtime_cuda.optimise import slopes_of
 from farkas.runtime_cuda.prepared import prepare
@@ -370,17 +367,6 @@ def test_passes_in_small_pieces_give_the_same_bounds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(root_module, "PIECE", 40)
     for one, other in zip(whole, bounds(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
-
-
-@given(st.integers(1, 2), st.integers(1, 3), st.integers(1, 2), st.integers(0, 1), st.integers(1, 2), seeds)
-def test_rows_of_a_convolution_are_those_of_its_matrix(
-    groups: int, size: int, stride: int, pad: int, dilation: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    windows = Windows((size, 2), (stride, 1), (pad, 0, 0, pad), (1, dilation))
-    shape = Conv2d(rng.normal(size=(groups, 2, 3, 2 * size)), windows, (4, 5))
-    index = rng.integers(0, shape.rows, (2, 6))
-    np.testing.assert_array_equal(_kernel_rows(np, shape, index), shape.dense()[index])
 
 
 def test_rows_worth_most_get_their_steps_where_the_effort_is_short() -> None:
