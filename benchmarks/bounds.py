@@ -43,7 +43,6 @@ from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.prepared import prepare
 from farkas.runtime_cuda.relaxation import Relaxation
 from farkas.runtime_cuda.root import Effort, Root
-from farkas.specs.query import Semantics
 
 Vector = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -101,7 +100,7 @@ class Table:
     def __init__(self, query: Query, limit_s: float) -> None:
         self.query, self.limit_s = query, limit_s
         self.family = query.families[0]
-        binary32 = query.semantics is not Semantics.REAL
+        binary32 = query.semantics.is_binary32
         self.net = prepare(query.program, binary32=binary32, backend=numpy_backend())
         self.unstable = 0
 

@@ -53,7 +53,7 @@ def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], bu
     from farkas.checker.check import load_query
     from farkas.checker.errors import CertificateRejected
 
-    integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
+    integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.covering.value)
     trees = [proved[number].tree for number in range(len(query.property.cases))]
     checking = Checking(query, integer, shape_of(query.program), budget)
     obstacle = checking.obstacle(close(trees))
@@ -163,7 +163,7 @@ class Checking:
 
         files = certificate, self.query.network, self.query.property_bytes
         try:
-            check(*files, semantics=self.query.semantics.value, verdict="unsat", kernel=self._kernel())
+            check(*files, semantics=self.query.semantics.covering.value, verdict="unsat", kernel=self._kernel())
         except CertificateRejected:
             return False
         return True
@@ -197,11 +197,11 @@ def certify_violated(query: Query, verdict: Violated) -> Violated:
         "output": list(record.output_bits),
     }
     try:
-        integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.value)
+        integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.covering.value)
         certificate = container.encode(
             _header(query, integer, "sat", CROWN_1, (), 0), [(container.POINT, container.canonical_json(point))]
         )
-        check(certificate, query.network, query.property_bytes, semantics=query.semantics.value, verdict="sat")
+        check(certificate, query.network, query.property_bytes, semantics=query.semantics.covering.value, verdict="sat")
     except CheckerError as error:
         # The verdict stands on its replay; only the file is missing, and the user is told why.
         return replace(verdict, warnings=(*verdict.warnings, f"no certificate was written: {error}"))
@@ -224,7 +224,7 @@ def _header(
         producer=f"farkas {__version__}",
         property=hashlib.sha256(query.property_bytes).hexdigest(),
         query=query_hash(integer),
-        semantics=query.semantics.value,
+        semantics=query.semantics.covering.value,
         verdict=verdict,
         kernel=rule,
     )

@@ -1,4 +1,5 @@
-"""Answers.  `Holds` cannot be made without a closed proof tree, nor `Violated` without a replay record."""
+"""Answers.  `Holds` cannot be made without a closed proof tree (or words that the user trusts), nor `Violated` without
+a replay record."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from farkas.engine.replay import Replay
 from farkas.engine.tree import ClosedTree
+from farkas.engine.trusted import Trusted
 from farkas.specs.query import Semantics
 
 
@@ -74,10 +76,11 @@ class Statistics:
 class Holds:
     """`unsat`: no execution of the stated semantics violates the property.
 
-    evidence: `checkable`, `certified` or `trusted:<engine>`; certificate: the accepted file's bytes, when asked for.
+    tree: the closed tree, or what rests on trusted words; evidence: `checkable`, `certified` or `trusted:<engine>`;
+    certificate: the accepted file's bytes, when asked for.
     """
 
-    tree: ClosedTree
+    tree: ClosedTree | Trusted
     semantics: Semantics
     evidence: str
     warnings: tuple[str, ...] = ()
@@ -85,8 +88,10 @@ class Holds:
     statistics: Statistics = Statistics()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.tree, ClosedTree):
-            raise TypeError("Holds needs a ClosedTree")
+        if not isinstance(self.tree, ClosedTree | Trusted):
+            raise TypeError("Holds needs a ClosedTree, or words that are trusted")
+        if isinstance(self.tree, Trusted) and self.evidence != self.tree.evidence:
+            raise ValueError(f"evidence '{self.evidence}' for a proof that rests on {self.tree.evidence}")
         if self.evidence not in ("checkable", "certified") and not self.evidence.startswith("trusted:"):
             raise ValueError(f"'{self.evidence}' is no evidence for `unsat`")
         if (self.evidence == "certified") != (self.certificate is not None):

@@ -36,7 +36,6 @@ from farkas.ir.error_terms import LARGEST_COUNT
 from farkas.runtime_cuda.backend import Backend, cupy_backend, numpy_backend
 from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import Prepared, prepare
-from farkas.specs.query import Semantics
 
 RESOLUTION = 2.0**-24  # the checker's grid: with a certificate in view, bounds that allow for it are confirmed by it
 MARGIN = (
@@ -93,7 +92,7 @@ class _Run:
 
     @property
     def binary32(self) -> bool:
-        return self.query.semantics is not Semantics.REAL
+        return self.query.semantics.is_binary32
 
     def decide(self) -> Verdict:
         """Falsify, then search, family by family."""

@@ -153,7 +153,7 @@ def binary32_box(lower: Sequence[Fraction], upper: Sequence[Fraction]) -> Box32:
 def contains(case: Case, point: Sequence[Fraction], semantics: Semantics) -> bool:
     """Whether an input point belongs to the input set of a case, exactly as the mode defines the set.
 
-    REAL: every rational point of the box.  F32_ANY: its binary32 points; a point off the grid means its nearest one.
+    REAL: every rational point of the box.  All others: its binary32 points; a point off the grid means its nearest one.
     """
     if semantics is Semantics.REAL:
         return case.contains(point)

@@ -33,10 +33,31 @@ Terms = tuple[tuple[int, Fraction], ...]
 
 
 class Semantics(Enum):
-    """The arithmetic that a verdict speaks about."""
+    """The arithmetic that a verdict speaks about: the reals, every admissible binary32 execution, those that add up in
+    one declared order (`ir.binary32`), or the exact integers of a quantised network (`ir.integer`)."""
 
     REAL = "real"
     F32_ANY = "f32-any"
+    SEQ_MULADD = "f32-order:seq-muladd"
+    SEQ_FMA = "f32-order:seq-fma"
+    MLAS_K256_FMA = "f32-order:mlas-k256-fma"
+    INT_EXACT = "int-exact"
+
+    @property
+    def order(self) -> str | None:
+        """The accumulation order that the semantics declares; None when it declares none."""
+        kind, _, order = self.value.partition(":")
+        return order if kind == "f32-order" else None
+
+    @property
+    def is_binary32(self) -> bool:
+        """Whether networks are executed in binary32, in any order or in a declared one."""
+        return self.value.startswith("f32-")
+
+    @property
+    def covering(self) -> "Semantics":
+        """The semantics whose `unsat` is proved for this one: f32-any for a single order, which it covers."""
+        return Semantics.F32_ANY if self.order is not None else self
 
 
 @dataclass(frozen=True, slots=True)
