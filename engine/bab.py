@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from farkas.engine.branching import sensitivity
 from farkas.engine.budget import Budget, OutOfTime
+from farkas.engine.gap import FIRST_BOXES, Sieve
 from farkas.engine.problem import Family, Matrix, bisect
 from farkas.engine.refutations import RULES, Refutations
 from farkas.engine.tree import ProofTree
@@ -119,6 +120,8 @@ class Search:
     stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can improve
     memory_bytes: int = 4 << 30  # of the queue: above half of it boxes are taken one by one, depth first
     kernel: Kernel | None = None  # compiled bounds, where they fit the network
+    sieve: Sieve | None = None  # finds boxes that only rounding errors keep open; they are set aside
+    aside: list[tuple[int, int]] = field(default_factory=list)  # (case, node) of those
 
     def start(self) -> None:
         """Choose who computes the bounds, and put the root box of every case on the queue."""
@@ -152,7 +155,8 @@ class Search:
 
     def closed_cases(self) -> list[int]:
         """Cases (positions in the family) of which no box is open; between two rounds."""
-        return sorted(set(np.flatnonzero(self._waiting == 0).tolist()) - {case for case, _ in self.stuck})
+        done = set(np.flatnonzero(self._waiting == 0).tolist())
+        return sorted(done - {case for case, _ in (*self.stuck, *self.aside)})
 
     def drop(self, case: int) -> None:
         """Forget the open boxes of a case: it was proved elsewhere."""
@@ -230,7 +234,9 @@ class Search:
         )
         self.progress.boxes += len(block)
         still = self._record(block, verdict)
-        candidates = self._candidates(block, rows, verdict, still)
+        corners = self._corners(block, rows, verdict, still)
+        candidates = self._candidates(block, corners, still)
+        still = self._sifted(block, corners, verdict, still)
         if len(still):
             weights = verdict.open_weights()
             if scores is None:
@@ -279,14 +285,25 @@ class Search:
         self.progress.rules["rule"] += int(closed.sum())
         return np.flatnonzero(~closed)
 
-    def _candidates(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> list[Candidate]:
+    def _corners(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> Matrix:
         """Where the linear bound of the open row is least: the corner that the search believes in most."""
+        inputs = self.net.backend.to_numpy(rows.inputs)
+        coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
+        corners: Matrix = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
+        return corners
+
+    def _sifted(self, block: Block, corners: Matrix, verdict: Refutations, still: Any) -> Any:
+        """The open boxes that cutting may still close; the others are set aside."""
+        if self.sieve is None or not len(still) or self.progress.boxes < FIRST_BOXES or self.margin == np.inf:
+            return still
+        lower, upper, case = block.x_lower[still], block.x_upper[still], block.case[still]
+        gap = self.sieve.gaps(lower, upper, case, verdict.worst[still], corners)
+        self.aside += [(int(block.case[b]), int(block.node[b])) for b in still[gap]]
+        return still[~gap]
+
+    def _candidates(self, block: Block, points: Matrix, still: Any) -> list[Candidate]:
         if not len(still):
             return []
-        to_numpy = self.net.backend.to_numpy
-        chosen = verdict.open_row[still]
-        coef = to_numpy(rows.inputs)[still, verdict.open_rule[still], chosen]
-        points = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
         slack = self.slack(points, block.case[still])
         worst = int(np.argmax(slack))
         self.progress.closest = min(self.progress.closest, -float(slack[worst]))

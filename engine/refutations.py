@@ -69,6 +69,7 @@ class Refutations:
                 self._combine(worker, refined, rows, thresholds, d, open_boxes, refuted, best)
         self.closed = refuted.all(axis=1)
         self.worst = np.where(refuted, np.inf, best).min(axis=1, initial=np.inf)
+        self.worst_any = best.min(axis=1, initial=np.inf)  # refuted disjuncts count too
         self._refuted = refuted
         # One open row a box: the best row of its worst open disjunct.
         worst = np.where(refuted, np.inf, best).argmin(axis=1) if self._disjuncts else np.zeros(count, dtype=np.int64)

@@ -2,6 +2,8 @@
 
 binary32: the input is a binary32 point of the exact input set; a named executor of the admissible class and
 onnxruntime both produce finite outputs that make every atom of one disjunct true in exact rationals.
+one order: the same, but the executor is that of the order and nobody else's; onnxruntime is asked and reported only.
+int-exact: the exact integer executor, and onnxruntime gives the same bits (`integer_replay`).
 real: the input is a rational point (a finite decimal) of the box and the network is evaluated in exact rationals.
 
 The record repeats both tests when it is made, so that there is no `Replay` of anything else.
@@ -9,6 +11,7 @@ The record repeats both tests when it is made, so that there is no `Replay` of a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,6 +30,7 @@ from farkas.specs.witness import write_witness
 
 FLOAT_EXECUTORS = ("mlas-k256-fma", "seq-fma", "seq-muladd")
 EXACT = "exact"
+DECIMAL_BITS = (40, 80, 200)  # binary places of the decimals near a rational point, in turn
 LARGEST_EXACT = 3_000_000  # multiplications of a rational evaluation, some 2 microseconds each
 
 
@@ -39,7 +43,8 @@ class Replay:
     """A violating execution.
 
     case, disjunct: positions in the property; inputs, outputs: exact values on the executor; runtime: the second
-    executor's description, "" in `real`; runtime_outputs: its outputs; any_order: violates in every admissible order.
+    executor's description, "" in `real`, and for a single order where the point does not violate there;
+    runtime_outputs: its outputs; any_order: violates in every admissible order.
     """
 
     semantics: Semantics
@@ -56,8 +61,10 @@ class Replay:
     def __post_init__(self) -> None:
         if not contains(self.case, self.inputs, self.semantics):
             raise NotAWitness("the point does not lie in the input set")
-        if self.semantics is not Semantics.REAL and not self.runtime:
-            raise NotAWitness("a binary32 witness needs a second execution")
+        if self.semantics in (Semantics.F32_ANY, Semantics.INT_EXACT) and not self.runtime:
+            raise NotAWitness("a witness of what is deployed needs a second execution")
+        if self.semantics.order not in (None, self.executor):
+            raise NotAWitness(f"the executor '{self.executor}' is not that of {self.semantics.value}")
         for outputs in (self.outputs, self.runtime_outputs) if self.runtime else (self.outputs,):
             atoms = self.case.disjuncts[self.disjunct]
             if not all(atom.holds(self.inputs, outputs) for atom in atoms):
@@ -85,11 +92,29 @@ class Replay:
 
 def _printable(value: Fraction) -> Fraction:
     """The value when it is a finite decimal, else its nearest float64: outputs only inform, the inputs count."""
+    return value if _is_decimal(value) else Fraction(float(value))
+
+
+def _is_decimal(value: Fraction) -> bool:
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:
             rest //= prime
-    return value if rest == 1 else Fraction(float(value))
+    return rest == 1
+
+
+def _decimal_points(case: Case, point: Sequence[Fraction]) -> Iterator[tuple[Fraction, ...]]:
+    """The point moved into the box; where it has no finite decimals, points ever nearer to it that have come first."""
+    inside = tuple(min(max(v, low), high) for v, low, high in zip(point, case.lower, case.upper, strict=True))
+    if all(map(_is_decimal, inside)):
+        yield inside
+        return
+    for bits in DECIMAL_BITS:
+        near = (v if _is_decimal(v) else Fraction(round(v * 2**bits), 2**bits) for v in inside)
+        moved = tuple(min(max(v, low), high) for v, low, high in zip(near, case.lower, case.upper, strict=True))
+        if all(map(_is_decimal, moved)):
+            yield moved
+    yield inside
 
 
 class Replayer:
@@ -105,15 +130,22 @@ class Replayer:
     def attempt(self, number: int, case: Case, point: npt.NDArray[np.float64]) -> Replay | None:
         """The record of `point` (n0,) against a case, or None when it does not violate everywhere it has to."""
         if self._semantics is Semantics.REAL:
-            return self._attempt_real(number, case, point)
+            return self._attempt_real(number, case, tuple(Fraction(float(v)) for v in point))
         return self._attempt_float(number, case, point.astype(np.float32))
+
+    def attempt_exact(self, number: int, case: Case, point: Sequence[Fraction]) -> Replay | None:
+        """As `attempt`, for a rational point; in binary32 modes its nearest binary32 point."""
+        if self._semantics is Semantics.REAL:
+            return self._attempt_real(number, case, point)
+        return self._attempt_float(number, case, np.array([float(v) for v in point]).astype(np.float32))
 
     def _attempt_float(self, number: int, case: Case, point: npt.NDArray[np.float32]) -> Replay | None:
         point = point + np.float32(0.0)  # one zero: -0 would print as another decimal than it is read from
         inputs = tuple(Fraction(float(v)) for v in point)
         if not contains(case, inputs, self._semantics):
             return None
-        for executor in FLOAT_EXECUTORS:
+        order = self._semantics.order
+        for executor in FLOAT_EXECUTORS if order is None else (order,):
             try:
                 own = execute(self._graph, point, executor).ravel()
             except UnsupportedOperator:
@@ -125,20 +157,13 @@ class Replayer:
             if disjunct is None:
                 continue
             second = self._run(point)
-            if second is None or not all(atom.holds(inputs, second) for atom in case.disjuncts[disjunct]):
+            agrees = second is not None and all(atom.holds(inputs, second) for atom in case.disjuncts[disjunct])
+            if not agrees and order is None:
                 return None
+            runtime, theirs = (self._runtime.describe(), second or ()) if agrees else ("", ())
             return Replay(
-                self._semantics,
-                number,
-                disjunct,
-                executor,
-                inputs,
-                outputs,
-                self._runtime.describe(),
-                second,
-                False,
-                case,
-            )
+                self._semantics, number, disjunct, executor, inputs, outputs, runtime, theirs, False, case
+            )  # fmt: skip
         return None
 
     def _run(self, point: npt.NDArray[np.float32]) -> tuple[Fraction, ...] | None:
@@ -151,12 +176,16 @@ class Replayer:
             return None
         return tuple(Fraction(float(v)) for v in outputs)
 
-    def _attempt_real(self, number: int, case: Case, point: npt.NDArray[np.float64]) -> Replay | None:
+    def _attempt_real(self, number: int, case: Case, point: Sequence[Fraction]) -> Replay | None:
         if self._work > LARGEST_EXACT:
             return None
-        inputs = tuple(
-            min(max(Fraction(float(v)), low), high) for v, low, high in zip(point, case.lower, case.upper, strict=True)
-        )
+        for inputs in _decimal_points(case, point):
+            found = self._attempt_point(number, case, inputs)
+            if found is not None:
+                return found
+        return None
+
+    def _attempt_point(self, number: int, case: Case, inputs: tuple[Fraction, ...]) -> Replay | None:
         name, _ = self._graph.inputs[0]
         try:
             values = self._graph.evaluate(Rational(), {name: np.array(inputs, dtype=object)})

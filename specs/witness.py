@@ -74,11 +74,23 @@ def _finite(value: float) -> Fraction:
 def write_witness(inputs: Iterable[Value], outputs: Iterable[Value]) -> str:
     """The assignment of a witness file, without the first line `sat`; ends with a line end.
 
-    inputs, outputs: flat, binary32 (or any) floats, or rationals with a finite decimal expansion.
+    inputs, outputs: flat, binary32 (or any) floats, or rationals; one without a finite decimal expansion, which no file
+    can hold, is written as a quotient, for people.
     """
-    pairs = [f"(X_{i} {exact_decimal(value)})" for i, value in enumerate(inputs)]
-    pairs += [f"(Y_{j} {exact_decimal(value)})" for j, value in enumerate(outputs)]
+    pairs = [f"(X_{i} {_literal(value)})" for i, value in enumerate(inputs)]
+    pairs += [f"(Y_{j} {_literal(value)})" for j, value in enumerate(outputs)]
     return "(" + "\n".join(pairs) + ")\n"
+
+
+def _literal(value: Value) -> str:
+    """The exact decimal; for a rational that has none, its quotient as SMT-LIB writes it."""
+    try:
+        return exact_decimal(value)
+    except ValueError:
+        if not isinstance(value, Fraction):
+            raise
+        sign = "(- " if value < 0 else ""
+        return f"{sign}(/ {abs(value.numerator)} {value.denominator}){')' if sign else ''}"
 
 
 def read_witness(text: str) -> Witness:

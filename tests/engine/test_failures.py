@@ -262,7 +262,7 @@ HARD = dense(random_layers(np.random.default_rng(11), (12, 60, 60, 60, 1), eight
 HARD_CASE = [case([-1] * 12, [1] * 12, [atom([-1], -20_000)])]
 
 
-@pytest.mark.parametrize("semantics", list(Semantics))
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
 def test_a_hard_query_stops_within_a_second_of_its_timeout(semantics: Semantics) -> None:
     verdict = run(HARD_CASE, HARD, semantics, timeout_s=0.01)  # everything is loaded now
     start = time.monotonic()

@@ -154,7 +154,7 @@ def test_the_hunt_keeps_its_time() -> None:
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seeds, boxes(2), st.sampled_from([-1, 1]), st.sampled_from(list(Semantics)))
+@given(seeds, boxes(2), st.sampled_from([-1, 1]), st.sampled_from([Semantics.REAL, Semantics.F32_ANY]))
 def test_the_arm_alone_decides_and_the_checker_accepts_its_leaves(
     monkeypatch: pytest.MonkeyPatch, seed: int, box: Box, side: int, semantics: Semantics
 ) -> None:

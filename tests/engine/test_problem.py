@@ -110,7 +110,7 @@ def test_coefficients_that_no_float64_holds_are_refused_with_the_next_step(coeff
 
 
 @pytest.mark.parametrize("end", [Fraction(2**20) + Fraction(1, 10**9), Fraction(10**400)])
-@pytest.mark.parametrize("semantics", list(Semantics))
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
 def test_inputs_beyond_the_grid_are_refused(end: Fraction, semantics: Semantics) -> None:
     for ends in (([0], [end]), ([-end], [0])):
         with pytest.raises(FarkasError, match="input bound exceeds 1048576"):

@@ -31,7 +31,7 @@ def record(semantics: Semantics = Semantics.F32_ANY) -> Replay:
     return found
 
 
-@pytest.mark.parametrize("semantics", list(Semantics))
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
 def test_a_violating_point_gives_a_record_of_what_was_computed(semantics: Semantics) -> None:
     found = record(semantics)
     assert (found.case_number, found.disjunct, found.inputs, found.outputs) == (3, 1, (HALF,), (Fraction(2),))
@@ -44,7 +44,7 @@ def test_a_violating_point_gives_a_record_of_what_was_computed(semantics: Semant
         assert found.runtime_outputs == (Fraction(2),)
 
 
-@pytest.mark.parametrize("semantics", list(Semantics))
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
 @pytest.mark.parametrize("x", [0.49, 0.0])
 def test_a_point_that_does_not_violate_gives_none(semantics: Semantics, x: float) -> None:
     assert replayer(LINE, semantics).attempt(0, UNSAFE, np.array([x])) is None
