@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("checker", "checker_fast", "encoders", "engine", "ir", "runtime_cuda", "specs")
 STANDARD = frozenset(sys.stdlib_module_names)
-SOLVERS = frozenset({"highspy", "ortools", "pysmt", "z3"})
+SOLVERS = frozenset({"bitwuzla", "cvc5", "highspy", "ortools", "pysmt", "z3"})
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ def test_imports_follow_the_table(folder: str) -> None:
         ("farkas.engine.bab", "onnxruntime"),
         ("farkas.engine.bab", "farkas.checker.check"),
         ("farkas.engine.bab", "z3"),
+        ("farkas.engine.verify", "bitwuzla"),
+        ("farkas.runtime_cuda.crown", "cvc5"),
         ("farkas.api", "farkas.checker.check"),
         ("farkas.ir.graph", "farkas.specs.query"),
         ("farkas.ir.graph", "specs"),
@@ -153,6 +155,7 @@ def test_the_table_refuses_what_it_is_there_to_refuse(module: str, name: str) ->
         ("farkas.engine.certify", "farkas.checker.check"),
         ("farkas.cli", "farkas.checker_fast"),
         ("farkas.encoders.milp", "highspy"),
+        ("farkas.encoders.floating", "bitwuzla"),
         ("farkas.checker.check", "fractions"),
         ("farkas.checker_fast.kernel", "numpy.typing"),
     ],

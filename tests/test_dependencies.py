@@ -38,3 +38,11 @@ def test_solvers_load_and_solve_in_one_process_in_any_order(order: tuple[str, ..
     assert run.returncode == 0, run.stderr
     # min x - 2 y with x + y >= 3 on [0, 4]^2 is -8 at (0, 4); the least a with 2 a >= 7 is 4.
     assert [float(line) for line in run.stdout.split()] == [-8.0, 4.0]
+
+
+def test_the_solvers_with_a_floating_point_theory_load_beside_each_other() -> None:
+    names = ("bitwuzla", "cvc5", "z3", "highspy", "ortools.math_opt.python.mathopt")
+    code = "\n".join(f"import {name}" for name in names)
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120,
+                         check=False)
+    assert run.returncode == 0, run.stderr
