@@ -12,6 +12,7 @@ import hashlib
 import sys
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,7 +185,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CertificateRejected as error:
         print(f"rejected: {error}", file=sys.stderr)
         return 3
-    print("\n".join(accepted.lines()))
+    try:
+        print("\n".join(accepted.lines()), flush=True)
+    except BrokenPipeError:  # whoever read the claim has seen enough; that it is accepted stands in the exit code
+        with suppress(BrokenPipeError):
+            sys.stdout.close()  # here, lest the interpreter complain about it at exit
     return 0
 
 

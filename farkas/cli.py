@@ -27,8 +27,10 @@ from farkas.usage import (
     INTERRUPTED,
     REJECTED,
     Usage,
+    abandon_output,
     command_parser,
     counted,
+    emit,
     network_file,
     say,
 )
@@ -48,17 +50,26 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (by default that of the process) and returns its exit code."""
     start = started() if arguments is None else time.monotonic()
+    code = COMPLETED  # also of a command whose reader left in the middle
     try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments), start)
+        code = _run(list(sys.argv[1:] if arguments is None else arguments), start)
+        sys.stdout.flush()  # here, where something can be done about it; at exit nothing can
+    except BrokenPipeError:
+        abandon_output()
+    return code
+
+
+def _run(words: list[str], start: float) -> int:
+    """The exit code of a command, also of one that fails."""
+    try:
+        return _dispatch(words, start)
     except SystemExit as error:  # argparse has printed already
         return error.code if isinstance(error.code, int) else BAD_INPUT
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COMPLETED
+        raise
     except Exception as error:  # noqa: BLE001 - the outermost frame: everything becomes a message and an exit code
         return _explain(error)
 
@@ -160,10 +171,10 @@ def _check(files: Sequence[bytes], tier: str, semantics: str | None, verdict: st
     except MalformedInput as error:
         raise Usage(str(error)) from error
     except CertificateRejected as error:
-        print("rejected")
+        emit("rejected\n")
         say(f"rejected: {error}")
         return REJECTED
-    print("\n".join(accepted.lines()))
+    emit("\n".join(accepted.lines()) + "\n")
     return COMPLETED
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farkas.process import OutOfTime, alarm, limit_memory, use_threads
-from farkas.usage import COMPLETED, UNDECIDED, Usage, command_parser, counted, network_file, positive, say
+from farkas.usage import COMPLETED, UNDECIDED, Usage, command_parser, counted, emit, network_file, positive, say
 
 if TYPE_CHECKING:
     import argparse
@@ -48,8 +48,7 @@ def main(words: list[str], start: float) -> int:
         text = json.dumps(as_object(verdict, elapsed, certificate), allow_nan=False) + "\n"
     else:
         text = verdict.word + "\n" + (getattr(verdict, "witness", "") if verdict.word == "sat" else "")
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    emit(text)
     if not args.quiet:
         for message in summary(verdict, elapsed, args.certificate, certificate):
             say(message)

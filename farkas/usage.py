@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,20 @@ class Usage(Exception):
 def say(message: str) -> None:
     """A line for people."""
     print(f"farkas: {message}", file=sys.stderr)
+
+
+def emit(text: str) -> None:
+    """Standard output, all of it at once; a reader who has left already does not change what the command found."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_output()
+
+
+def abandon_output() -> None:
+    """Sends what is still to be written nowhere, so that the interpreter does not complain about it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_parser(

@@ -4,6 +4,7 @@ The network computes |x| on [-1, 2] (tests/farkas/queries.py): the verdicts are 
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -315,13 +316,36 @@ def test_name_version_and_help(capsys: Capture) -> None:
         assert f"farkas {command}" in capsys.readouterr().out
 
 
-def test_a_reader_that_leaves_early_does_no_harm(tiny: Files) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m farkas supports --onnx-operators | true; echo ${{PIPESTATUS[0]}}"],
-        capture_output=True, text=True, cwd=ROOT, timeout=60, check=True,
-    )  # fmt: skip
-    assert done.stdout == "0\n"
-    assert done.stderr == ""
+def into_the_void(*words: str, unbuffered: bool = False) -> tuple[int, str]:
+    """Exit code and standard error of `python -m WORDS` whose standard output nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *words], stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60,
+            check=False, env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_a_reader_that_leaves_early_changes_neither_the_exit_code_nor_standard_error(
+    unbuffered: bool, tiny: Files, tmp_path: Path
+) -> None:
+    proof, other = str(tmp_path / "proof.nnc"), ["--network", tiny.network, "--property", tiny.sat]
+    assert cli.main(["verify", tiny.network, tiny.unsat, "--quiet", "--certificate", proof]) == 0
+    about = ["--network", tiny.network, "--property", tiny.unsat]
+    for code, words in (
+        (0, ["farkas", "supports", "--onnx-operators"]),
+        (0, ["farkas", "verify", "--help"]),
+        (1, ["farkas", "verify", tiny.network, tiny.boundary, "--quiet", "--timeout", "20", "--seed", "1"]),
+        (0, ["farkas", "check", proof, *about]),
+        (0, ["farkas.checker", proof, *about]),
+    ):
+        assert into_the_void(*words, unbuffered=unbuffered) == (code, ""), words
+    assert into_the_void("farkas", "check", proof, *other, unbuffered=unbuffered)[0] == 3
 
 
 def test_threads_are_set_before_numpy_is_loaded() -> None:
