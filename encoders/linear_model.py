@@ -3,12 +3,14 @@
 minimise cost x   subject to   row_lower <= A x <= row_upper,   lower <= x <= upper,   x_j integer where integral.
 
 Coefficients are float64 numbers that are exactly the network's; nothing is scaled here.  Columns and rows come in
-groups that say what they stand for (`pre-activation` of node 3, ...), so that a model can be read and written with
-names while no list of ten thousand strings is made for solving it.
+groups that say what they stand for (`relu` of node 3, which is the network's `conv_1`, ...), so that a model can be
+read and written with names while no list of ten thousand strings is made for solving it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,18 +20,27 @@ import numpy.typing as npt
 from farkas.encoders.sparse import SparseRows, joined
 from farkas.ir.linear import Indices, Vector
 
+LONGEST = 60  # characters of a label in a name: solvers read 255 in all
+
 
 @dataclass(frozen=True)
 class Group:
-    """Consecutive columns or rows of one meaning: `what` of the listed components of a node (-1: of none)."""
+    """Consecutive columns or rows of one meaning: `what` of the listed components of a node (-1: of none).
+
+    what: letters alone; label: what the network calls the node.  Names are `what_node_label_component` in letters,
+    digits and underscores, as every reader of MPS and LP files takes them; node and component alone tell them apart.
+    """
 
     what: str
     node: int
     components: tuple[int, ...]
+    label: str = ""
 
     def names(self) -> list[str]:
+        label = re.sub("[^A-Za-z0-9]+", "_", self.label).strip("_")[-LONGEST:].strip("_")
         of = "" if self.node < 0 else f"_{self.node}"
-        return [f"{self.what}{of}_{i}" for i in self.components]
+        start = f"{self.what}{of}_{label}" if label not in ("", self.what) else f"{self.what}{of}"
+        return [f"{start}_{i}" for i in self.components]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +62,37 @@ class LinearModel:
 
     def row_names(self) -> list[str]:
         return [name for group in self.row_groups for name in group.names()]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row with its name, as writers of files want it: its columns with their coefficients, and its two ends."""
+
+    name: str
+    columns: list[int]
+    values: list[float]
+    lower: float
+    upper: float
+
+    @property
+    def is_range(self) -> bool:
+        """Whether both ends are finite."""
+        return bool(np.isfinite([self.lower, self.upper]).all())
+
+    def halves(self) -> tuple[Row, Row]:
+        """The lower end alone under the row's name, and the upper end alone under another."""
+        low = Row(self.name, self.columns, self.values, self.lower, np.inf)
+        return low, Row(f"{self.name}_hi", self.columns, self.values, -np.inf, self.upper)
+
+
+def stated_rows(model: LinearModel) -> Iterator[Row]:
+    """The rows that say something, in order: those without any bound are left out."""
+    part = model.rows
+    ends = zip(model.row_names(), model.row_lower.tolist(), model.row_upper.tolist(), strict=True)
+    for i, (name, lower, upper) in enumerate(ends):
+        here = slice(int(part.start[i]), int(part.start[i + 1]))
+        if np.isfinite(lower) or np.isfinite(upper):
+            yield Row(name, part.index[here].tolist(), part.values[here].tolist(), lower, upper)
 
 
 @dataclass(eq=False)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +35,28 @@ from farkas.ir.relaxation import upper_line
 NONE = -1  # no column: the component is zero
 
 
+Phases = Literal["relaxed", "big-m", "multiple-choice"]
+Errors = Literal["rows", "columns"]
+
+
 @dataclass(frozen=True)
 class EncodingOptions:
-    """integral: a binary for each unstable neuron, so that the model is the network itself and not a relaxation."""
+    """All options of the encoding.
 
-    integral: bool = False
+    field    value              meaning
+    phases   relaxed            unstable neurons are triangles: a relaxation of the network, a linear program
+             big-m              a binary for each unstable neuron: the model is the network itself
+    errors   rows               an Affine row is a range: W a + b - E <= z <= W a + b + E
+             columns            an equality z = W a + b + e with a column e in [-E, E] for every E > 0
+    """
+
+    phases: Phases = "relaxed"
+    errors: Errors = "rows"
+
+    @property
+    def integral(self) -> bool:
+        """Whether neurons have binaries, so that the model is the network and not a relaxation."""
+        return self.phases != "relaxed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +121,7 @@ def encode(
     for v, node in enumerate(program.nodes):
         match node:
             case Input():
-                group = Group("input", v, tuple(range(node.size)))
+                group = work.group("input", v, np.arange(node.size))
                 work.columns[v] = work.builder.add_columns(group, x_lower, x_upper)
             case Affine():
                 work.affine(v, node)
@@ -147,8 +164,7 @@ class _Encoder:
             if v != self.program.output and all(isinstance(r, Relu) for r in self._readers(v)):
                 needed = upper >= 0  # where a split made the bound 0, z <= 0 still says something
         wanted = np.flatnonzero(needed)
-        names = tuple(wanted.tolist())
-        made = builder.add_columns(Group("value", v, names), lower[wanted], upper[wanted])
+        made = builder.add_columns(self.group("value", v, wanted), lower[wanted], upper[wanted])
         column = self.columns[v] = np.full(size, NONE)
         column[wanted] = made
         part = rows_of(made[:, None], np.ones((len(wanted), 1)))
@@ -156,11 +172,20 @@ class _Encoder:
             operand = renumbered(rows(term.map, wanted), self.columns[term.source])
             part = beside(part, SparseRows(operand.start, operand.index, -operand.values))
         error = self.errors[v][wanted] if v in self.errors else np.zeros(len(wanted))
-        bias = np.asarray(node.bias)[wanted]
-        defined = builder.add_rows(Group("defines", v, names), merged(part), bias - error, bias + error)
+        if self.options.errors == "columns":
+            part, error = beside(part, self._error_columns(v, wanted, error)), np.zeros(len(wanted))
+        low, high = _widened(np.asarray(node.bias)[wanted], error)
+        defined = builder.add_rows(self.group("defines", v, wanted), merged(part), low, high)
         if v in self.slots:
             flat = wanted + self.slots[v].start
             self.definition[flat], self.value[flat] = defined, made
+
+    def _error_columns(self, v: int, wanted: Indices, error: Vector) -> SparseRows:
+        """-e for each of the rows, with a new column e where the error is not zero."""
+        some = np.flatnonzero(error > 0)
+        column = np.full(len(wanted), NONE)
+        column[some] = self.builder.add_columns(self.group("error", v, wanted[some]), -error[some], error[some])
+        return rows_of(column[:, None], np.full((len(wanted), 1), -1.0))
 
     def relu(self, v: int, source: int) -> None:
         """Columns and rows of a Relu node, or those of an earlier one with the same source."""
@@ -182,23 +207,28 @@ class _Encoder:
 
     def _triangles(self, v: int, open_: Indices, z: Indices, l: Vector, u: Vector) -> tuple[Indices, ...]:
         """(output columns, rows above, rows under, binaries) of unstable neurons."""
-        builder, names = self.builder, tuple(open_.tolist())
-        r = builder.add_columns(Group("relu", v, names), 0.0, np.inf)
+        builder = self.builder
+        r = builder.add_columns(self.group("relu", v, open_), 0.0, np.inf)
         pair = np.stack([r, z], axis=1)
         one = np.ones(len(open_))
-        above = builder.add_rows(Group("above", v, names), rows_of(pair, np.stack([one, -one], axis=1)), 0.0, np.inf)
+        part = rows_of(pair, np.stack([one, -one], axis=1))
+        above = builder.add_rows(self.group("above", v, open_), part, 0.0, np.inf)
         none = np.zeros(0, dtype=np.int64)
         if not self.options.integral:
             line = upper_line(np, l, u)
             part = _always(pair, np.stack([one, -line.slope], axis=1))
-            under = builder.add_rows(Group("under", v, names), part, -np.inf, line.intercept)
+            under = builder.add_rows(self.group("under", v, open_), part, -np.inf, line.intercept)
             return r, above, under, none
-        d = builder.add_columns(Group("phase", v, names), 0.0, 1.0, integral=True)
+        d = builder.add_columns(self.group("phase", v, open_), 0.0, 1.0, integral=True)
         off = rows_of(np.stack([r, d], axis=1), np.stack([one, -u], axis=1))
-        builder.add_rows(Group("off", v, names), off, -np.inf, 0.0)
+        builder.add_rows(self.group("off", v, open_), off, -np.inf, 0.0)
         on = rows_of(np.stack([r, z, d], axis=1), np.stack([one, -one, -l], axis=1))
-        builder.add_rows(Group("on", v, names), on, -np.inf, -l)
+        builder.add_rows(self.group("on", v, open_), on, -np.inf, -l)
         return r, above, none, d
+
+    def group(self, what: str, v: int, components: Indices) -> Group:
+        """Names for components of node v."""
+        return Group(what, v, tuple(components.tolist()), self.program.names[v])
 
     def _readers(self, v: int) -> list[CoreOp]:
         return [node for node in self.program.nodes if v in sources(node)]
@@ -208,6 +238,13 @@ class _Encoder:
         empty = np.zeros(0, dtype=np.int64)
         joined = [np.concatenate([empty, *(part[i] for part in parts)]) for i in range(5)]
         return Encoding(self.builder.build(), self.columns, self.definition, self.value, *joined)
+
+
+def _widened(bias: Vector, error: Vector) -> tuple[Vector, Vector]:
+    """bias - error and bias + error, rounded outward; the bias itself where there is no error."""
+    some = error > 0
+    low, high = np.nextafter(bias - error, -np.inf), np.nextafter(bias + error, np.inf)
+    return np.where(some, low, bias), np.where(some, high, bias)
 
 
 def _always(columns: Any, values: Any) -> SparseRows:

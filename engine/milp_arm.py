@@ -61,7 +61,7 @@ def hunt(prover: LeafProver, lower: Vector, upper: Vector, disjunct: Disjunct, b
     if not prover.is_affordable:
         return Hunt(Status.LIMIT, np.zeros((0, len(prover.x_lower))), -np.inf, 0)
     encoding = encode(
-        prover.program, prover.x_lower, prover.x_upper, lower, upper, prover.errors, EncodingOptions(integral=True)
+        prover.program, prover.x_lower, prover.x_upper, lower, upper, prover.errors, EncodingOptions(phases="big-m")
     )
     atoms = Atoms.of(disjunct.y_rows, disjunct.x_rows, disjunct.thresholds, len(prover.x_lower))
     question = ask(encoding, prover.program.output, atoms)

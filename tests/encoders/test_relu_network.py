@@ -29,7 +29,7 @@ def least(program: Program, box: Any, lower: Any, upper: Any, y: Any, x: Any = N
     """The model's minimum of y . output + x . input."""
     low, high = (np.array(side, dtype=np.float64) for side in box)
     encoding = encode(program, low, high, np.array(lower), np.array(upper), errors or NO_ERRORS,
-                      EncodingOptions(integral=integral))  # fmt: skip
+                      EncodingOptions("big-m" if integral else "relaxed"))  # fmt: skip
     atoms = Atoms.of(np.array([y], dtype=np.float64), None if x is None else np.array([x]), np.zeros(1), len(low))
     question = ask(encoding, program.output, atoms)
     if integral:
@@ -71,8 +71,9 @@ def test_stable_neurons_need_no_columns_of_their_own() -> None:
     assert encoding.columns[2][0] == encoding.columns[1][0] == encoding.value[0]  # active: the same column
     assert encoding.columns[2][1] == encoding.columns[1][1] == -1  # inactive: none
     names = encoding.model.column_names()
-    assert names == ["input_0_0", "value_1_0", "value_1_2", "relu_2_2", "value_3_0"]
-    assert encoding.model.row_names() == ["defines_1_0", "defines_1_2", "above_2_2", "under_2_2", "defines_3_0"]
+    assert names == ["input_0_0", "value_1_z0_0", "value_1_z0_2", "relu_2_a0_2", "value_3_y_0"]
+    rows = ["defines_1_z0_0", "defines_1_z0_2", "above_2_a0_2", "under_2_a0_2", "defines_3_y_0"]
+    assert encoding.model.row_names() == rows
 
 
 def test_a_convolution_stays_sparse_and_exact() -> None:
