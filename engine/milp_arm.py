@@ -52,6 +52,11 @@ class Hunt:
     bound: float
     unstable: int
 
+    @property
+    def is_over(self) -> bool:
+        """Whether more time would change nothing."""
+        return self.status is not Status.LIMIT
+
 
 def hunt(prover: LeafProver, lower: Vector, upper: Vector, disjunct: Disjunct, budget: Budget, time_s: float) -> Hunt:
     """Solve the MILP of one disjunct under the bounds (N,), up to the first input that violates or for time_s.
@@ -100,7 +105,9 @@ class GuidedStep:
 
     open: nodes that are not closed, 0 at success; nodes: linear programs so far; bound: the node's LP bound; candidate:
     its point (n0,) or None, worth a replay when `is_tight`; disjunct: whose it is; is_stuck: the node is fully split
-    and neither closes nor splits, so that the tree cannot be closed.
+    and neither closes nor splits, so that the tree cannot be closed, and what follows can only find a witness; share:
+    of the goals' sets of phases, what is still open (each goal counts 1, a split halves); worst: LP bound of an open
+    node's parent, -inf without one.
     """
 
     open: int
@@ -110,11 +117,14 @@ class GuidedStep:
     is_tight: bool
     disjunct: int
     is_stuck: bool
+    share: float = 1.0
+    worst: float = -np.inf
 
 
 @dataclass(frozen=True, eq=False)
 class _Open:
-    """A node to be proved for one disjunct; result: of its LP, when it is known already; start: its parent's basis."""
+    """A node to be proved for one disjunct; result: of its LP, when it is known already; start: its parent's basis;
+    bound: its parent's."""
 
     node: int
     lower: Vector
@@ -122,6 +132,8 @@ class _Open:
     goal: int
     result: LeafResult | None = None
     start: object = None
+    share: float = 1.0
+    bound: float = -np.inf
 
 
 def guided_tree(
@@ -138,25 +150,25 @@ def guided_tree(
 
     lower, upper (N,): bounds in force at the node.  Yields after every LP, so that the caller can replay candidates,
     watch progress and give up; every leaf below `node` is closed when a step says open = 0.  Ends early when the
-    budget is spent or a node is stuck.
+    budget is spent.
     """
     tree.note_unstable((lower < 0) & (upper > 0))
     if (lower > upper).any():
         tree.close_leaf(node, (NOTHING,) * len(disjuncts))
-        yield GuidedStep(0, 0, np.inf, None, False, goals[0], False)
+        yield GuidedStep(0, 0, np.inf, None, False, goals[0], False, 0.0)
         return
-    stack: list[_Open] = []
-    nodes = 0
+    nodes = stuck = 0
+    lost = 0.0  # share of the stuck nodes
     results: dict[int, LeafResult] = {}
     for goal in goals:
         result = results[goal] = prover.close_by_lp(lower, upper, disjuncts[goal], budget)
         nodes += 1
-        yield GuidedStep(1, nodes, result.bound, result.point, result.is_tight, goal, False)
+        yield GuidedStep(1, nodes, result.bound, result.point, result.is_tight, goal, False, float(len(goals)))
         if budget.is_spent:
             return
     stack = _forked(tree, node, lower, upper, len(disjuncts), results)
     if not stack:
-        yield GuidedStep(0, nodes, np.inf, None, False, goals[-1], False)
+        yield GuidedStep(0, nodes, np.inf, None, False, goals[-1], False, 0.0)
     while stack and not budget.is_spent:
         item = stack.pop()
         result = item.result or prover.close_by_lp(item.lower, item.upper, disjuncts[item.goal], budget, item.start)
@@ -169,11 +181,12 @@ def guided_tree(
         elif result.branch >= 0:  # also without an answer: the children's programs are smaller
             stack += _children(tree, item, result)
         else:
-            is_stuck = True
-        left = len(stack) + is_stuck
-        yield GuidedStep(left, nodes, result.bound, result.point, result.is_tight, item.goal, is_stuck)
-        if is_stuck:
-            return
+            is_stuck, stuck, lost = True, stuck + 1, lost + item.share
+        share = lost + sum(other.share for other in stack)
+        worst = min((other.bound for other in stack), default=-np.inf)
+        yield GuidedStep(
+            len(stack) + stuck, nodes, result.bound, result.point, result.is_tight, item.goal, is_stuck, share, worst
+        )
 
 
 def _forked(
@@ -208,8 +221,9 @@ def _children(tree: ProofTree, item: _Open, result: LeafResult) -> list[_Open]:
     first = tree.split_neuron(item.node, g)
     low, high = item.lower.copy(), item.upper.copy()
     high[g], low[g] = 0.0, 0.0
+    share, bound = 0.5 * item.share, result.bound if np.isfinite(result.bound) else -np.inf
     children = [
-        _Open(first, item.lower, high, item.goal, start=result.basis),
-        _Open(first + 1, low, item.upper, item.goal, start=result.basis),
+        _Open(first, item.lower, high, item.goal, None, result.basis, share, bound),
+        _Open(first + 1, low, item.upper, item.goal, None, result.basis, share, bound),
     ]
     return children if result.is_active else children[::-1]

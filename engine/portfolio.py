@@ -9,8 +9,11 @@ splits, so the share still open falls from 1 to 0 in each of them, and share div
 arm still needs.  Shares say little early (depth first closes small pieces first), so a proved
 margin that rises counts as well: the estimate is the smaller of the two.  An arm stays while it should end soon (within
 twice the time it has had); else every arm has a first slice, and after that the one with the least estimate goes on.
+An arm that has not run may claim its turn in the middle of another one's first slice, once what it needs is known
+(`claim`: the linear programs of `milp` pay where a root has left few neurons unstable).
 Slices grow with the time spent, so that switching costs a bounded part of it; and every fourth slice goes to the arm
-that has had the least time, since an estimate is an extrapolation and may be wrong.  The attack runs beside the arms,
+that has had the least time, since an estimate is an extrapolation and may be wrong.  Every choice is written down with
+its reason.  The attack runs beside the arms,
 for a part of the time, from the first batch that leaves something open on.
 
 Soundness does not depend on any of this: an arm's trees are its own, a case counts as proved when one arm has closed
@@ -28,6 +31,7 @@ import numpy as np
 
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget
+from farkas.engine.choices import Choice
 from farkas.engine.tree import ProofTree
 
 FIRST_SLICE_S = 0.5  # shorter runs of an arm say little: bounds are cold, batches small
@@ -47,6 +51,21 @@ class Arm(Protocol):
     def name(self) -> str: ...
     @property
     def progress(self) -> Progress: ...
+
+    @property
+    def why(self) -> str:
+        """What its place in the order rests on."""
+        ...
+
+    @property
+    def claim(self) -> str:
+        """Why it should run now rather than wait for its place; empty when there is no reason."""
+        ...
+
+    @property
+    def unstable(self) -> int | None:
+        """Neurons that a case's root left unstable, the most of all cases; None while no root is bounded."""
+        ...
 
     def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
         """Work; ends when the arm has nothing left to try or the budget is spent."""
@@ -118,6 +137,7 @@ class Portfolio:
     attacks: int = 0
     proofs: dict[int, tuple[Arm, ProofTree]] = field(default_factory=dict)
     current: Turn | None = None
+    choices: list[Choice] = field(default_factory=list)
 
     @staticmethod
     def of(cases: int, arms: Sequence[Arm], attack: Iterator[list[Candidate]], budget: Budget) -> Portfolio:
@@ -135,10 +155,13 @@ class Portfolio:
     def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
         """Candidates as arms and attack meet them; the caller may stop at any yield."""
         while not self.is_proved and not budget.is_spent:
-            turn = self._next()
-            if turn is None:
+            found = self._next()
+            if found is None:
                 return
-            self.switches += self.current is not None and turn is not self.current
+            turn, why = found
+            if turn is not self.current:
+                self.switches += self.current is not None
+                self.choices.append(Choice(budget.elapsed_s, turn.arm.name, why))
             self.current = turn
             yield from self._slice(turn, max(FIRST_SLICE_S, GROWTH * self.seconds), budget)
 
@@ -157,7 +180,14 @@ class Portfolio:
             if turn.ended or (warm and turn.seconds - before >= length_s) or self.is_proved or budget.is_spent:
                 turn.record(turn.seconds - before)
                 return
+            if self._claimed() is not None:
+                return  # not a slice: its turn comes again as if it had not run
             yield from self._attack()
+
+    def _claimed(self) -> Turn | None:
+        """An arm that has not run and should now."""
+        fresh = (turn for turn in self.turns if not turn.slices and not turn.ended and turn is not self.current)
+        return next((turn for turn in fresh if turn.arm.claim), None)
 
     def _attack(self) -> Iterator[list[Candidate]]:
         """Steps of the attack until it has had its part of the time."""
@@ -178,15 +208,32 @@ class Portfolio:
                 if turn.arm is not arm:
                     turn.arm.skip(case)
 
-    def _next(self) -> Turn | None:
-        """The arm to run: one that never ran, else mostly the one that should end first."""
+    def _next(self) -> tuple[Turn, str] | None:
+        """The arm to run, and why: one that never ran, else mostly the one that should end first."""
         left = [turn for turn in self.turns if not turn.ended]
         fresh = [turn for turn in left if not turn.slices]
         current = next((turn for turn in left if turn is self.current), None)
+        claimed = self._claimed()
+        if claimed is not None:
+            return claimed, claimed.arm.claim
         if fresh and current is not None and current.estimate_s < SOON * current.seconds:
-            return current
+            return current, "it should end soon"
         if fresh or not left:
-            return fresh[0] if fresh else None
+            return (fresh[0], self._why_fresh(fresh[0])) if fresh else None
         if sum(turn.slices for turn in self.turns) % EXPLORE_EVERY == EXPLORE_EVERY - 1:
-            return min(left, key=lambda turn: turn.seconds)
-        return min(left, key=lambda turn: (turn.estimate_s, turn.seconds))
+            return min(left, key=lambda turn: turn.seconds), "it has had the least time"
+        best = min(left, key=lambda turn: (turn.estimate_s, turn.seconds))
+        if np.isfinite(best.estimate_s):
+            return best, f"it should end first, in some {best.estimate_s:.2g} s"
+        return best, "none comes nearer to its end, and it has had the least time"
+
+    def _why_fresh(self, turn: Turn) -> str:
+        """Why an arm runs for the first time: it stands first, or the one before it did not get there."""
+        last = self.current
+        if last is None or last is turn:
+            return turn.arm.why
+        if last.ended:
+            return f"{last.arm.name} has nothing left to try"
+        if np.isfinite(last.estimate_s):
+            return f"{last.arm.name} would need some {last.estimate_s:.2g} s more"
+        return f"{last.arm.name} does not come nearer to its end"

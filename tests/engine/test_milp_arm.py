@@ -111,11 +111,11 @@ def test_an_empty_node_closes_at_once() -> None:
     assert close([tree]).leaves == 1
 
 
-def test_a_stuck_leaf_ends_the_tree_and_stays_open() -> None:
+def test_a_stuck_leaf_stays_open_and_the_rest_is_searched_on() -> None:
     # A threshold at the exact minimum: no split proves it and no rounding-free float point is below it.
     found = gap()
     tree, steps = proved(found, [disjunct([[1.0, 0.0, 0.0]], [-1.0])], [0])
-    assert steps[-1].is_stuck and steps[-1].open > 0
+    assert steps[-1].open == sum(step.is_stuck for step in steps) > 0
     assert any(getattr(step, "kind", 0) == -1 for _, step in tree.preorder())
 
 
@@ -173,3 +173,12 @@ def test_the_arm_alone_decides_and_the_checker_accepts_its_leaves(
     assert verdict.certificate is not None
     word = "sat" if side > 0 else "unsat"
     check(verdict.certificate, net.data, asked.property_bytes, semantics=semantics.value, verdict=word)
+
+
+def test_shares_fall_to_what_is_stuck() -> None:
+    found = gap()
+    _, steps = proved(found, [disjunct([[1.0, 0, 0]], [-1.1]), disjunct([[0.0, 0.0, 1.0]], [-1.2])], [0, 1])
+    shares = [step.share for step in steps]
+    assert shares[0] == 2.0 and shares == sorted(shares, reverse=True) and shares[-1] == 0.0
+    _, steps = proved(found, [disjunct([[1.0, 0.0, 0.0]], [-1.0])], [0])
+    assert steps[-1].share == sum(step.is_stuck for step in steps) / 4, "two unstable neurons, both split"

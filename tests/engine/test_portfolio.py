@@ -55,6 +55,9 @@ class Scripted:
     tree: ProofTree = field(default_factory=ProofTree)
     stuck: int = 0
     programs: int = 0
+    why: str = "it stands here"
+    claim: str = ""
+    unstable: int | None = None
     ran: int = 0
     told: bool = False
     skipped: list[int] = field(default_factory=list)
@@ -190,9 +193,9 @@ def task(net: Net, cases: Sequence[Case]) -> Task:
 @pytest.mark.parametrize(
     ("inputs", "names"),
     [
-        (3, ["input splitting", "relu splitting", "milp"]),
-        (20, ["relu splitting", "milp", "input splitting"]),
-        (90, ["relu splitting", "milp"]),
+        (3, ["input-splitting", "relu-splitting", "milp"]),
+        (20, ["relu-splitting", "milp", "input-splitting"]),
+        (90, ["relu-splitting", "milp"]),
     ],
 )
 def test_structure_orders_the_arms(inputs: int, names: list[str]) -> None:
@@ -203,12 +206,13 @@ def test_structure_orders_the_arms(inputs: int, names: list[str]) -> None:
 def test_fixed_inputs_do_not_count() -> None:
     net = dense(random_layers(np.random.default_rng(0), (90, 4, 1)))
     made = arms(task(net, [case([-1] * 90, [1] * 5 + [-1] * 85, [atom([1], -1000)])]))
-    assert made[0].name == "input splitting"
+    assert made[0].name == "input-splitting"
 
 
-def test_a_network_without_neurons_is_cut_by_inputs_alone() -> None:
+def test_where_no_neuron_can_be_split_inputs_are_and_linear_programs_decide_conjunctions() -> None:
     net = dense(random_layers(np.random.default_rng(0), (90, 2)))
-    assert [arm.name for arm in arms(task(net, [case([-1] * 90, [1] * 90, [atom([1], -1000)])]))] == ["input splitting"]
+    made = arms(task(net, [case([-1] * 90, [1] * 90, [atom([1], -1000)])]))
+    assert [arm.name for arm in made] == ["input-splitting", "milp"]
 
 
 Make = Callable[[Task], Arm]
@@ -251,11 +255,11 @@ def test_statistics_say_which_arms_ran() -> None:
     net = dense(random_layers(np.random.default_rng(1), (20, 12, 8, 1)))
     verdict = verify(net.query([case([-1] * 20, [1] * 20, [atom([-1], -300)])]), Options(timeout_s=10.0))
     told = verdict.statistics
-    assert told.arms[0].name == "relu splitting" and told.boxes > 0
+    assert told.arms[0].name == "relu-splitting" and told.boxes > 0
     assert told.boxes == sum(arm.boxes for arm in told.arms)
     assert sum(arm.time_s for arm in told.arms) + told.attack_s <= told.time_s + 0.01
     as_dict: dict[str, Any] = told.as_dict()
-    assert as_dict["arms"][0]["name"] == "relu splitting" and isinstance(as_dict["rules"], dict)
+    assert as_dict["arms"][0]["name"] == "relu-splitting" and isinstance(as_dict["rules"], dict)
 
 
 def test_an_undecided_answer_names_margin_open_nodes_and_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
