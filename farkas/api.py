@@ -6,6 +6,8 @@
         case Violated() as answer: ...    # answer.witness does
         case Unknown() as answer: ...     # answer.reason, answer.detail
 
+    print(verify_all(net, "safe.vnnlib", ["real", "f32-any", "f32-order:seq-fma"], timeout=60))     # a table
+
 Bad files raise a subclass of FarkasError whose message names the file; running out of time or memory is an answer.
 """
 
@@ -14,15 +16,17 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
-from farkas.engine.options import Options, Reporter
+from farkas.engine.options import ENGINES, Options, Reporter
 from farkas.engine.query import Query
 from farkas.engine.relu_branching import RULES
+from farkas.engine.trusted import WORDS
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify as decide
 from farkas.ir.errors import FarkasError, MalformedNetwork
@@ -33,15 +37,16 @@ from farkas.specs.errors import MalformedProperty
 from farkas.specs.query import Property, Semantics
 from farkas.specs.tokens import decompressed as property_text
 from farkas.specs.vnnlib import read_property
+from farkas.table import Verdicts, decide_all
 
 __all__ = [
-    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Violated", "load", "load_property",
-    "verify",
+    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Verdicts", "Violated", "load",
+    "load_property", "verify", "verify_all",
 ]  # fmt: skip
 
 FilePath = str | os.PathLike[str]
 
-ENGINES = ("crown",)  # whose word `trust` can take
+TRUSTED = ("crown", *WORDS)  # whose word `trust` can take
 DEVICES = ("numpy", "cupy")
 
 
@@ -126,26 +131,33 @@ def verify(
     semantics: Semantics | str | None = None,
     certificate: FilePath | None = None,
     trust: Collection[str] = (),
+    engines: Collection[str] | None = None,
     seed: int = 0,
     memory_gb: float | None = None,
     device: str = "numpy",
     report: Reporter | None = None,
     branching: str = "sensitivity",
+    smt_solver: str = "z3",
+    milp_solver: str = "highs",
 ) -> Holds | Violated | Unknown:
     """Does some execution of `net` from the property's input set reach its unsafe region?
 
     property: a path, the bytes of a file, or a Property; timeout: seconds, reading included; None for no limit.
-    semantics: "f32-any" or "real"; by default f32-any for float32 networks and real for float64 ones.
+    semantics: "f32-any", "real", "f32-order:" and an order, or "int-exact"; by default f32-any for float32 networks,
+    int-exact for quantised ones, and real for float64 ones.
     certificate: file to write the certificate to; then `Holds` is claimed only after the checker accepted it.
-    trust: engines whose word is taken where the checker cannot check (`crown`); memory_gb: of the queue of open boxes;
-    report: called now and then with the search's progress and the seconds so far; branching: how neurons are chosen
-    where their signs are split: "sensitivity", "babsr" or "fsb".
+    trust: whose word is taken where the checker cannot check (TRUSTED); engines: those that may work (ENGINES), None
+    for all; memory_gb: of the queue of open boxes; report: called now and then with the search's progress and the
+    seconds so far; branching: how neurons are chosen where their signs are split: "sensitivity", "babsr" or "fsb".
 
     Raises FarkasError when an argument or a file cannot be used; out of time or memory is `Unknown`.
     """
     start = time.monotonic()
     mode = chosen_semantics(net, semantics)
-    options = _options(timeout, certificate is not None, trust, seed, memory_gb, device, report, branching)
+    options = make_options(
+        timeout=timeout, certify=certificate is not None, trust=trust, engines=engines, seed=seed, memory_gb=memory_gb,
+        device=device, report=report, branching=branching, smt_solver=smt_solver, milp_solver=milp_solver,
+    )  # fmt: skip
     _single(net.graph)
     try:
         asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
@@ -164,26 +176,63 @@ def verify(
     return verdict
 
 
+def verify_all(
+    net: Network,
+    property: FilePath | bytes | Property,
+    semantics: Sequence[Semantics | str],
+    *,
+    timeout: float | None = None,
+    **options: Any,
+) -> Verdicts:
+    """The verdicts in several semantics, by name, within one timeout; prints as a table.
+
+    options: those of `verify`, without `certificate`.  A semantics that this network or property does not have is
+    `Unknown`, reason `unsupported`, and leaves the others alone; whatever else is wrong raises FarkasError.
+    """
+    start = time.monotonic()
+    modes = [parse_semantics(mode) if isinstance(mode, str) else mode for mode in semantics]
+    make_options(timeout=timeout, **options)
+    asked = property if isinstance(property, Property) else load_property(property, net)
+
+    def decided(mode: Semantics, share: float) -> Verdict:
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - start)) * share
+        return verify(net, asked, semantics=mode, timeout=left, **options)
+
+    return decide_all(modes, decided)
+
+
 def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semantics:
-    """The semantics asked for, or the default of the network's element type."""
+    """The semantics asked for, or the default of the network's elements."""
     if semantics is None:
-        return Semantics.F32_ANY if net.graph.dtype == "float32" else Semantics.REAL
-    if isinstance(semantics, str):
-        return parse_semantics(semantics)
-    return semantics
+        return default_semantics(net.graph)
+    mode = parse_semantics(semantics) if isinstance(semantics, str) else semantics
+    if mode is Semantics.INT_EXACT and not _is_quantised(net.graph):
+        raise Unsupported(
+            "semantics 'int-exact' is that of quantised networks (QuantizeLinear, QLinearMatMul, MatMulInteger ...); "
+            f"this one has none of their operators; its own semantics is {default_semantics(net.graph).value}"
+        )
+    return mode
+
+
+def default_semantics(graph: Graph) -> Semantics:
+    """int-exact for quantised networks, f32-any for other float32 ones, real for float64 ones."""
+    if _is_quantised(graph):
+        return Semantics.INT_EXACT
+    return Semantics.F32_ANY if graph.dtype == "float32" else Semantics.REAL
+
+
+def _is_quantised(graph: Graph) -> bool:
+    kinds = {node.op.onnx for node in graph.nodes}
+    return any("Quantize" in kind or kind.startswith("QLinear") or kind.endswith("Integer") for kind in kinds)
 
 
 def parse_semantics(word: str) -> Semantics:
-    """The semantics of that name; raises Unsupported for single orders and FarkasError for anything else."""
-    if word == "f32-order" or word.startswith("f32-order:"):
-        raise Unsupported(
-            f"semantics '{word}': verdicts for a single order of accumulation are not available yet; "
-            "f32-any covers every order, and `farkas run --order` executes one"
-        )
+    """The semantics of that name; raises FarkasError for anything else."""
     for semantics in Semantics:
         if word == semantics.value:
             return semantics
-    raise FarkasError(f"semantics '{word}' is unknown; wanted {' or '.join(s.value for s in Semantics)}")
+    names = ", ".join(s.value for s in Semantics)
+    raise FarkasError(f"semantics '{word}' is unknown; known are {names}")
 
 
 @contextmanager
@@ -219,25 +268,35 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise UnreadableFile(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _options(
-    timeout: float | None, certify: bool, trust: Collection[str], seed: int, memory_gb: float | None, device: str,
-    report: Reporter | None, branching: str,
+def make_options(
+    *, timeout: float | None = None, certify: bool = False, trust: Collection[str] = (),
+    engines: Collection[str] | None = None, seed: int = 0, memory_gb: float | None = None, device: str = "numpy",
+    report: Reporter | None = None, branching: str = "sensitivity", smt_solver: str = "z3", milp_solver: str = "highs",
 ) -> Options:  # fmt: skip
+    """The engine's options from those of `verify`; raises FarkasError for a value that is none."""
     if timeout is not None and not timeout >= 0:
         raise FarkasError(f"the timeout is {timeout} s; a nonnegative number is wanted")
     if memory_gb is not None and not memory_gb > 0:
         raise FarkasError(f"the memory limit is {memory_gb} GB; a positive number is wanted")
-    unknown = sorted(set(trust) - set(ENGINES))
-    if unknown:
-        raise FarkasError(f"there is no engine '{unknown[0]}' to trust; wanted {', '.join(ENGINES)}")
-    if device not in DEVICES:
-        raise FarkasError(f"there is no device '{device}'; wanted {' or '.join(DEVICES)}")
-    if branching not in RULES:
-        raise FarkasError(f"there is no branching '{branching}'; wanted {' or '.join(RULES)}")
+    _require_known("engine", trust, TRUSTED, " to trust")
+    _require_known("engine", engines or (), ENGINES)
+    _require_known("device", (device,), DEVICES)
+    _require_known("branching", (branching,), RULES)
+    if engines is not None and not engines:
+        raise FarkasError(f"no engine may work; name some of {', '.join(ENGINES)}")
     if device == "cupy":
         _require_cupy()
-    memory = Options.memory_bytes if memory_gb is None else int(memory_gb * 2**30)
-    return Options(timeout, certify, frozenset(trust), seed, memory, report, device, branching)
+    return Options(
+        timeout_s=timeout, certify=certify, trust=frozenset(trust), seed=seed,
+        memory_bytes=Options.memory_bytes if memory_gb is None else int(memory_gb * 2**30), report=report,
+        device=device, branching=branching, engines=None if engines is None else frozenset(engines),
+        smt_solver=smt_solver, milp_solver=milp_solver,
+    )  # fmt: skip
+
+
+def _require_known(what: str, found: Collection[str], known: Collection[str], purpose: str = "") -> None:
+    for name in sorted(set(found) - set(known)):
+        raise FarkasError(f"there is no {what} '{name}'{purpose}; known are {', '.join(known)}")
 
 
 def _require_cupy() -> None:

@@ -1,11 +1,13 @@
-"""`farkas verify`: one network, one property, one answer.
+"""`farkas verify`: one network, one property, an answer in each semantics that was asked for.
 
 Standard output: the first line is `unsat`, `sat`, `unknown` or `timed-out`; after `sat` the assignment follows in the
-format of VNN-COMP.  With --json it is one object instead.  All of it is printed at once, when nothing can fail any
+format of VNN-COMP.  With several semantics there is a line for each, `SEMANTICS WORD`, in the order asked, and after
+them, for each `sat`, a line `witness SEMANTICS` and its assignment; the file of --witness gets the same assignments.
+With --json it is one object instead, or an array of them.  All of it is printed at once, when nothing can fail any
 more.
 
 The timeout is that of the whole process: the engine gets what start-up and reading have left, and an alarm half a
-second after the deadline ends whatever has not looked at the clock.
+second after the deadline ends whatever has not looked at the clock.  Several semantics share it (farkas.table).
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import errno
 import json
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farkas.process import OutOfTime, alarm, limit_memory, use_threads
 from farkas.usage import COMPLETED, UNDECIDED, Usage, command_parser, counted, emit, network_file, positive, say
@@ -23,9 +27,12 @@ from farkas.usage import COMPLETED, UNDECIDED, Usage, command_parser, counted, e
 if TYPE_CHECKING:
     import argparse
 
+    from farkas.api import Network
     from farkas.engine.verdict import Verdict
     from farkas.specs.query import Semantics
+    from farkas.table import Verdicts
 
+T = TypeVar("T")
 GRACE_S = 0.5  # after the deadline, before the alarm: the engine looks at the clock every quarter of a second
 QUEUE_SHARE = 0.5  # of the memory limit that the queue of open boxes may take
 
@@ -33,26 +40,43 @@ QUEUE_SHARE = 0.5  # of the memory limit that the queue of open boxes may take
 def main(words: list[str], start: float) -> int:
     """Runs `farkas verify`; start: when the process began, on the clock of time.monotonic."""
     args = _parser().parse_intermixed_args(words)
-    network, prop = _files(args)
+    network, prop = network_and_property(args)
+    asked = _asked(args)
     for option, path in (("--certificate", args.certificate), ("--witness", args.witness)):
-        _require_writable(option, path)
+        require_writable(option, path)
     use_threads(args.threads)
-    verdict = _Run(args, network, prop, start).verdict()
+    verdicts = _Run(args, network, prop, start).verdicts(asked)
     from farkas.report import as_object, summary
 
-    if args.witness is not None and verdict.word == "sat":
-        _write_witness(verdict, Path(args.witness))
-    certificate = args.certificate if getattr(verdict, "certificate", None) is not None else None
     elapsed = time.monotonic() - start
+    is_table = len(asked) > 1
+    if args.witness is not None:
+        _write_witness(verdicts, Path(args.witness), is_table)
+    certified = {name: getattr(verdict, "certificate", None) is not None for name, verdict in verdicts.items()}
+    told = [(verdict, args.certificate if certified[name] else None) for name, verdict in verdicts.items()]
     if args.json:
-        text = json.dumps(as_object(verdict, elapsed, certificate), allow_nan=False) + "\n"
+        objects = [as_object(verdict, elapsed, certificate) for verdict, certificate in told]
+        text = json.dumps(objects if is_table else objects[0], allow_nan=False) + "\n"
     else:
-        text = verdict.word + "\n" + (getattr(verdict, "witness", "") if verdict.word == "sat" else "")
+        text = _table(verdicts) if is_table else _answer(*verdicts.values())
     emit(text)
     if not args.quiet:
-        for message in summary(verdict, elapsed, args.certificate, certificate):
-            say(message)
-    return COMPLETED if verdict.word in ("unsat", "sat") else UNDECIDED
+        for verdict, certificate in told:
+            for message in summary(verdict, elapsed, args.certificate, certificate):
+                say(message)
+    return COMPLETED if verdicts.are_decided else UNDECIDED
+
+
+def _answer(verdict: Verdict) -> str:
+    return verdict.word + "\n" + (getattr(verdict, "witness", "") if verdict.word == "sat" else "")
+
+
+def _table(verdicts: Verdicts) -> str:
+    return "".join(f"{name} {verdict.word}\n" for name, verdict in verdicts.items()) + _witnesses(verdicts)
+
+
+def _witnesses(verdicts: Verdicts) -> str:
+    return "".join(f"witness {n}\n{getattr(v, 'witness', '')}" for n, v in verdicts.items() if v.word == "sat")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,11 +90,20 @@ def _parser() -> argparse.ArgumentParser:
     add("files", nargs="+", metavar="FILE", help="network and property; .gz is accepted")
     add("--network", action="append", metavar="f=NET.onnx", help="the network, as VNN-LIB 2.x names it")
     add("--timeout", type=positive, metavar="S", help="seconds of wall clock for the whole process")
-    add("--semantics", metavar="MODE", help="f32-any (default for float32 networks) or real (for float64 ones)")
+    add("--semantics", action="append", default=[], metavar="MODE[,MODE...]", help="f32-any (default for float32 "
+        "networks), real (for float64 ones), int-exact (for quantised ones), f32-order:seq-fma, f32-order:seq-muladd, "
+        "f32-order:mlas-k256-fma; several: a table")  # fmt: skip
     add("--certificate", metavar="FILE", help="write a certificate; unsat is said only once the checker accepted it")
     add("--witness", metavar="FILE", help="write the assignment of a sat to this file too")
     add("--trust", action="append", default=[], metavar="ENGINE", help="take an engine's word where the checker cannot "
-        "check: crown (bounds of operators that the checker does not know)")  # fmt: skip
+        "check: crown (bounds of operators that the checker does not know), z3, pysmt, bitwuzla, cvc5, order-terms, "
+        "float-intervals, enumeration, cp-sat")  # fmt: skip
+    add("--engine", action="append", metavar="NAME", help="let only these work (default: all): input-splitting, "
+        "relu-splitting, milp, lra, order-terms, float-intervals, enumeration, smt-fp, cp-sat")  # fmt: skip
+    add("--smt-solver", default="z3", metavar="NAME", help="of the engine lra: z3 (default), pysmt or pysmt:NAME")
+    add(
+        "--milp-solver", default="highs", metavar="NAME", help="of the engine milp: highs (default) or one of OR-Tools'"
+    )
     add("--memory", type=positive, metavar="GB", help="limit of the process, in 2^30 bytes: batches shrink to keep it")
     add("--threads", type=counted, default=1, metavar="N", help="BLAS threads (default 1)")
     add("--seed", type=int, default=0, metavar="N", help="of the random points that are tried first (default 0)")
@@ -82,8 +115,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _files(args: argparse.Namespace) -> tuple[str, str]:
-    """Network and property of either form of the command."""
+def _asked(args: argparse.Namespace) -> list[str]:
+    """The names of the semantics on the command line; none: the network's default."""
+    asked = list(dict.fromkeys(word.strip() for option in args.semantics for word in option.split(",")))
+    if len(asked) > 1 and args.certificate is not None:
+        raise Usage(f"--certificate is about one semantics; {len(asked)} are asked for: {', '.join(asked)}")
+    return asked
+
+
+def network_and_property(args: argparse.Namespace) -> tuple[str, str]:
+    """The two files of either form of a command, in `files` and the option --network."""
     files, networks = args.files, args.network or []
     if len(networks) > 1:
         raise Usage(f"{len(networks)} networks are given; queries about several networks are not supported yet")
@@ -92,11 +133,11 @@ def _files(args: argparse.Namespace) -> tuple[str, str]:
             raise Usage(f"with --network one file is wanted, the property; found {len(files)}: {' '.join(files)}")
         return network_file(networks[0]), files[0]
     if len(files) != 2:
-        raise Usage(f"network and property are wanted: farkas verify NET.onnx QUERY.vnnlib; found {' '.join(files)}")
+        raise Usage(f"network and property are wanted: NET.onnx QUERY.vnnlib; found {' '.join(files)}")
     return files[0], files[1]
 
 
-def _require_writable(option: str, path: str | None) -> None:
+def require_writable(option: str, path: str | None) -> None:
     """Refuses a place where nothing can be written before any work is done."""
     if path is None:
         return
@@ -107,14 +148,14 @@ def _require_writable(option: str, path: str | None) -> None:
 
 
 class _Run:
-    """One query from its files to its verdict; keeps what a verdict needs when it ends early."""
+    """One query from its files to its verdicts; keeps what a verdict needs when it ends early."""
 
     def __init__(self, args: argparse.Namespace, network: str, prop: str, start: float) -> None:
         self.args = args
         self.network = network
         self.prop = prop
         self.start = start
-        self.semantics: Semantics | None = None
+        self.net: Network | None = None
 
     @property
     def left_s(self) -> float | None:
@@ -123,47 +164,92 @@ class _Run:
             return None
         return max(0.0, float(self.args.timeout) - (time.monotonic() - self.start))
 
-    def verdict(self) -> Verdict:
-        left = self.left_s
-        try:
-            with alarm(None if left is None else left + GRACE_S):
-                return self._decide()
-        except OutOfTime:
-            return self._ended("timeout", f"the {self.args.timeout:g} s are over; a longer --timeout may help")
-        except (MemoryError, OSError, ImportError) as error:
-            if not _is_memory(error):
-                raise
-            return self._ended("memory", "out of memory; allow more with --memory, or split the property")
+    def verdicts(self, asked: list[str]) -> Verdicts:
+        """The answers in the semantics asked for; none: in the network's own."""
+        guarded = _guarded(lambda: self._start(asked), self.left_s)
+        if isinstance(guarded, _Ended):
+            return self._undecided(asked, guarded)
+        from farkas.table import Verdicts, decide_all
 
-    def _decide(self) -> Verdict:
+        if len(guarded) == 1:
+            return Verdicts.of([self._verdict(guarded[0], 1.0)])
+        return decide_all(guarded, self._verdict)
+
+    def _start(self, asked: list[str]) -> list[Semantics]:
+        """Load what is needed, and say which semantics are asked for."""
         from farkas import api
 
+        modes = [api.parse_semantics(word) for word in asked]
+        if self.args.memory is not None:
+            limit_memory(int(self.args.memory * 2**30))
+        self.net = api.load(self.network)
+        if len(modes) > 1:  # what is wrong with the file or an option is wrong in every semantics
+            api.make_options(**self._options())
+            api.load_property(self.prop, self.net)
+        return modes or [api.chosen_semantics(self.net, None)]
+
+    def _options(self) -> dict[str, Any]:
         args = self.args
-        asked = None if args.semantics is None else api.parse_semantics(args.semantics)
-        if args.memory is not None:
-            limit_memory(int(args.memory * 2**30))
-        net = api.load(self.network)
-        self.semantics = api.chosen_semantics(net, asked)
+        memory = None if args.memory is None else args.memory * QUEUE_SHARE
+        names = ("trust", "seed", "device", "branching", "smt_solver", "milp_solver")
+        return {"engines": args.engine, "memory_gb": memory, **{name: getattr(args, name) for name in names}}
+
+    def _verdict(self, mode: Semantics, share: float) -> Verdict:
+        """The answer in one semantics, within a share of the time that is left."""
+        left = None if self.left_s is None else self.left_s * share
+        found = _guarded(lambda: self._decide(mode, left), left)
+        return self._undecided([mode.value], found)[mode.value] if isinstance(found, _Ended) else found
+
+    def _decide(self, mode: Semantics, left_s: float | None) -> Verdict:
+        from farkas import api
+
+        assert self.net is not None, "the network is loaded first"
         report = None
-        if not args.quiet:
+        if not self.args.quiet:
             from farkas.progress import ProgressLine
 
             report = ProgressLine(sys.stderr, start=self.start)
         try:
             return api.verify(
-                net, self.prop, timeout=self.left_s, semantics=self.semantics, certificate=args.certificate,
-                trust=args.trust, seed=args.seed, device=args.device, report=report, branching=args.branching,
-                memory_gb=None if args.memory is None else args.memory * QUEUE_SHARE,
+                self.net, self.prop, timeout=left_s, semantics=mode, certificate=self.args.certificate, report=report,
+                **self._options(),
             )  # fmt: skip
         finally:
             if report is not None:
                 report.close()
 
-    def _ended(self, reason: str, detail: str) -> Verdict:
+    def _undecided(self, asked: list[str], ended: _Ended) -> Verdicts:
+        """`unknown` in all semantics, because the time or the memory is used up."""
         from farkas.engine.verdict import Reason, Unknown
         from farkas.specs.query import Semantics
+        from farkas.table import Verdicts
 
-        return Unknown(Reason(reason), detail, self.semantics or Semantics(self.args.semantics or "f32-any"))
+        details = {
+            "timeout": f"the {self.args.timeout} s are over; a longer --timeout may help",
+            "memory": "out of memory; allow more with --memory, or split the property",
+        }
+        modes = [Semantics(name) for name in asked or ["f32-any"]]
+        return Verdicts.of(Unknown(Reason(ended.reason), details[ended.reason], mode) for mode in modes)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Work that did not come to its end: `timeout` or `memory`."""
+
+    reason: str
+
+
+def _guarded(work: Callable[[], T], left_s: float | None) -> T | _Ended:
+    """The result of some work, or why it was ended."""
+    try:
+        with alarm(None if left_s is None else left_s + GRACE_S):
+            return work()
+    except OutOfTime:
+        return _Ended("timeout")
+    except (MemoryError, OSError, ImportError) as error:
+        if not _is_memory(error):
+            raise
+        return _Ended("memory")
 
 
 def _is_memory(error: Exception) -> bool:
@@ -173,8 +259,10 @@ def _is_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "allocate memory" in str(error) or "failed to map segment" in str(error)
 
 
-def _write_witness(verdict: Verdict, path: Path) -> None:
-    from farkas.api import Violated, write_bytes
+def _write_witness(verdicts: Verdicts, path: Path, is_table: bool) -> None:
+    """The assignments of what is `sat`, if anything is."""
+    from farkas.api import write_bytes
 
-    if isinstance(verdict, Violated):
-        write_bytes(path, f"sat\n{verdict.witness}".encode("ascii"))
+    if any(verdict.word == "sat" for verdict in verdicts.values()):
+        text = _witnesses(verdicts) if is_table else _answer(*verdicts.values())
+        write_bytes(path, text.encode("ascii"))

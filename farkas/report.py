@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, assert_never
 
 from farkas import __version__
-from farkas.engine.verdict import Holds, Statistics, Unknown, Verdict, Violated
+from farkas.engine.trusted import Trusted
+from farkas.engine.verdict import Holds, Reason, Statistics, Unknown, Verdict, Violated
 from farkas.specs.query import Semantics
 
-READING = {
-    Semantics.F32_ANY: "atoms are read in exact rationals over the binary32 values of inputs and outputs",
-    Semantics.REAL: "inputs, weights and atoms are read as exact rationals",
-}
+IN_BINARY32 = "atoms are read in exact rationals over the binary32 values of inputs and outputs"
+IN_INTEGERS = "atoms are read in exact rationals over the binary32 inputs and the outputs that the integers decode to"
+IN_REALS = "inputs, weights and atoms are read as exact rationals"
+TRUST = "accepted on trust: what `--trust ENGINE` takes is that engine's word, which no checker confirms"
 
 
 def as_object(verdict: Verdict, time_s: float, certificate: str | None) -> dict[str, Any]:
@@ -67,14 +69,18 @@ def summary(verdict: Verdict, time_s: float, wanted: str | None, certificate: st
         case Holds():
             work += f", {verdict.tree.leaves} leaves"
             yield f"unsat ({mode}, evidence {verdict.evidence}): {_claim(verdict.semantics)}; {work}"
+            if isinstance(verdict.tree, Trusted):
+                yield from _words(verdict.tree)
         case Violated():
             yield f"sat ({mode}, evidence {verdict.evidence}): {_violation(verdict)}; {work}"
         case Unknown():
             yield f"{verdict.word} ({mode}, reason {verdict.reason.value}): {verdict.detail}; {work}"
+            if verdict.reason is Reason.UNCERTIFIED:
+                yield TRUST
         case _ as never:
             assert_never(never)
     yield from _ways(statistics)
-    yield READING[verdict.semantics]
+    yield _reading(verdict.semantics)
     if statistics.off_grid:
         yield f"{statistics.off_grid} coordinates of single points are no binary32 numbers and mean their nearest ones"
     for warning in verdict.warnings:
@@ -83,6 +89,14 @@ def summary(verdict: Verdict, time_s: float, wanted: str | None, certificate: st
         yield f"certificate: {certificate}"
     elif wanted is not None:
         yield f"warning: no certificate was written to {wanted}"
+
+
+def _words(proof: Trusted) -> Iterator[str]:
+    """Whose word a proof rests on, and for how much of it."""
+    by = Counter(" and ".join(word.engines) for word in proof.words)
+    told = ", ".join(f"{count} by the word of {engines}" for engines, count in sorted(by.items()))
+    yield f"pieces: {proof.closed} closed by bounds, {told}"
+    yield TRUST
 
 
 def _ways(statistics: Statistics) -> Iterator[str]:
@@ -100,19 +114,34 @@ def _ways(statistics: Statistics) -> Iterator[str]:
     yield "; ".join(parts) + (f"; leaves: {rules}" if rules else "")
 
 
+def _reading(semantics: Semantics) -> str:
+    if semantics is Semantics.INT_EXACT:
+        return IN_INTEGERS
+    return IN_BINARY32 if semantics.is_binary32 else IN_REALS
+
+
 def _claim(semantics: Semantics) -> str:
     match semantics:
         case Semantics.F32_ANY:
             return "no binary32 input of the set violates in any admissible execution"
         case Semantics.REAL:
             return "no real input of the set violates"
-        case _ as never:
-            assert_never(never)
+        case Semantics.INT_EXACT:
+            return "no binary32 input of the set violates, with the integers and roundings that the graph states"
+        case _:
+            return f"no binary32 input of the set violates when executed in the order {semantics.order}"
 
 
 def _violation(verdict: Violated) -> str:
     replay = verdict.replay
-    if verdict.semantics is Semantics.REAL:
-        return "an exact rational input violates"
-    every = "it violates in every admissible execution" if replay.any_order else "other orders may not violate"
-    return f"the witness violates on executor {replay.executor} and on {replay.runtime}; {every}"
+    match verdict.semantics:
+        case Semantics.REAL:
+            return "an exact rational input violates"
+        case Semantics.INT_EXACT:
+            return f"the witness violates on the exact integers of the graph and, bit for bit, on {replay.runtime}"
+        case Semantics.F32_ANY:
+            every = "it violates in every admissible execution" if replay.any_order else "other orders may not violate"
+            return f"the witness violates on executor {replay.executor} and on {replay.runtime}; {every}"
+        case _:
+            beside = f"violates on {replay.runtime} too" if replay.runtime else "does not violate on onnxruntime here"
+            return f"the witness violates on executor {replay.executor}; it {beside}"

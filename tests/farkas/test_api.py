@@ -96,13 +96,15 @@ def test_running_out_of_memory_is_an_answer(tiny: Files, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trust": ["z4"]}, "no engine 'z4' to trust; wanted crown"),
-        ({"device": "tpu"}, "no device 'tpu'; wanted numpy or cupy"),
+        ({"trust": ["z4"]}, "no engine 'z4' to trust; known are crown, z3"),
+        ({"device": "tpu"}, "no device 'tpu'; known are numpy, cupy"),
         ({"memory_gb": 0}, "memory limit is 0 GB; a positive number is wanted"),
         ({"timeout": -1}, "timeout is -1 s; a nonnegative number is wanted"),
         ({"timeout": float("nan")}, "timeout is nan s"),
-        ({"semantics": "f64"}, "semantics 'f64' is unknown; wanted real or f32-any"),
-        ({"semantics": "f32-order:seq-fma"}, "single order of accumulation are not available yet"),
+        ({"engines": ["z3"]}, "no engine 'z3'; known are input-splitting"),
+        ({"engines": []}, "no engine may work"),
+        ({"semantics": "f64"}, "semantics 'f64' is unknown; known are real, f32-any"),
+        ({"semantics": "f32-order:fast"}, "semantics 'f32-order:fast' is unknown; known are .*f32-order:seq-fma"),
     ],
 )
 def test_an_argument_that_means_nothing_is_refused(tiny: Files, options: dict[str, object], message: str) -> None:
