@@ -1,12 +1,13 @@
-"""The optional compiled kernel of bound propagation; everything else is in pyproject.toml.
+"""The optional compiled kernels, of bound propagation and of enumeration; everything else is in pyproject.toml.
 
-Without a C compiler the installation succeeds all the same, and NumPy computes the same bounds.  In a checkout,
-`python setup.py build_ext --inplace` puts the kernel beside runtime_cuda/native.py, which loads it.
+Without a C compiler the installation succeeds all the same, and NumPy computes the same bounds and the same runs.  In a
+checkout, `python setup.py build_ext --inplace` puts the kernels beside runtime_cuda/native.py and enumeration.py, which
+load them.
 """
 
 from setuptools import Extension, setup
 
-KERNEL = Extension(
+BOUNDS = Extension(
     "farkas.runtime_cuda._crown",
     sources=["runtime_cuda/crown_kernel.c"],
     depends=["runtime_cuda/crown_lanes.h"],
@@ -15,4 +16,13 @@ KERNEL = Extension(
     optional=True,
 )
 
-setup(ext_modules=[KERNEL])
+RUNS = Extension(
+    "farkas.runtime_cuda._enumeration",
+    sources=["runtime_cuda/enumeration_kernel.c"],
+    depends=["runtime_cuda/enumeration_lanes.h"],
+    # Each + and * rounds for itself; what is fused is written as fma.
+    extra_compile_args=["-std=gnu11", "-O3", "-ffp-contract=off"],
+    optional=True,
+)
+
+setup(ext_modules=[BOUNDS, RUNS])
