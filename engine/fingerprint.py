@@ -1,9 +1,14 @@
-"""Does the installed onnxruntime add up in the order that `mlas-k256-fma` states?
+"""In which declared order does the installed onnxruntime add up?
 
-The order was recovered on x86-64 from one version and is promised by nobody, so it is tested where it is used: small
-random Gemm and MatMul networks, with K around the block length of 256 and batches of 1 to 3, are run on onnxruntime and
-on the definition (farkas.ir.binary32), and every bit is compared.  Random products of full-length significands make
-each order give bits of its own: with K = 50 and a hundred sums, an order that differs anywhere is found out.
+The order `mlas-k256-fma` was recovered on x86-64 from one version and is promised by nobody, so it is tested where it
+is used: small random Gemm and MatMul networks, with K around the block length of 256 and batches of 1 to 3, are run on
+onnxruntime and on the definition of every order (farkas.ir.binary32), and every bit is compared.  Random products of
+full-length significands make each order give bits of its own: with K = 50 and a hundred sums, an order that differs
+anywhere is found out.  `mlas-k256-fma` and `seq-fma` are one up to K = 256; the longer sums tell them apart.
+
+Convolutions are compared with the sum over the patch, channel by channel, row by row.  On x86-64, onnxruntime 1.31 and
+November 2026 they are `seq-fma` with graph optimisation off, also for K = 288 and 300, and no declared order with all
+optimisations, where channels are worked on in groups.
 
 The networks are written here, field by field: a protobuf message is a sequence of (number, wire type, value), and an
 ONNX model of one operator needs a dozen of them.  Importing `onnx` for that would cost 140 ms.
@@ -18,29 +23,31 @@ from typing import Literal, get_args
 import numpy as np
 
 from farkas.engine.runtime import Runtime
-from farkas.ir.binary32 import Binary32, Float32, same_bits
+from farkas.ir.binary32 import ORDERS, Binary32, Float32, Order, same_bits
 from farkas.ir.errors import FarkasError
 
 LENGTHS = (1, 5, 50, 255, 256, 257, 512, 784)
 BATCHES = (1, 2, 3)
 ROWS = 33
+PATCHES = ((3, 3, 7), (32, 3, 5), (300, 1, 3))  # channels, size of the window, size of the image
 Form = Literal["Gemm", "MatMul", "MatMul+Add, bias last", "MatMul+Add, bias first"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the comparison found at one optimisation level.
+    """What the comparison with one order found at one optimisation level.
 
     differs: for each form, the (K, batch) at which some bit differed.
     """
 
     runtime: str
     differs: dict[Form, tuple[tuple[int, int], ...]]
+    order: Order = "mlas-k256-fma"
 
     @property
     def matches(self) -> bool:
-        """Gemm, MatMul and MatMul followed by Add, each as a node of its own, are as `mlas-k256-fma` says."""
+        """Gemm, MatMul and MatMul followed by Add, each as a node of its own, are as the order says."""
         return not (self.differs["Gemm"] or self.differs["MatMul"] or self.differs["MatMul+Add, bias last"])
 
     @property
@@ -51,40 +58,81 @@ class Fingerprint:
 
     def describe(self) -> str:
         if self.matches:
-            return f"mlas-k256-fma holds for {self.runtime}"
+            return f"{self.order} holds for {self.runtime}"
         if self.fuses_bias:
-            return f"mlas-k256-fma holds for {self.runtime}, with the bias of an Add after a MatMul taken into its sum"
+            return f"{self.order} holds for {self.runtime}, with the bias of an Add after a MatMul taken into its sum"
         places = "; ".join(
             f"{form} at (K, batch) {', '.join(map(str, found))}" for form, found in self.differs.items() if found
         )
-        return f"mlas-k256-fma does not hold for {self.runtime}: {places}"
+        return f"{self.order} does not hold for {self.runtime}: {places}"
+
+
+def fingerprints(
+    levels: Sequence[bool] = (False, True), orders: Sequence[Order] = ORDERS, *, seed: int = 0
+) -> dict[tuple[bool, Order], Fingerprint]:
+    """Compares onnxruntime with the definition of each order, at each level (True: all graph optimisations).
+
+    About 0.1 s of CPU time for one order and level, 0.4 s for all.
+    """
+    rng = np.random.default_rng(seed)
+    differs: dict[tuple[bool, Order], dict[Form, list[tuple[int, int]]]] = {
+        (level, order): {form: [] for form in FORMS} for level in levels for order in orders
+    }
+    described = dict.fromkeys(levels, "")
+    for length in LENGTHS:
+        weight = rng.standard_normal((ROWS, length)).astype(np.float32)
+        bias = (rng.standard_normal(ROWS) * np.sqrt(length)).astype(np.float32)
+        models = {kind: one_product(kind, weight, bias) for kind in KINDS}
+        runtimes = {level: {k: Runtime(m, optimised=level) for k, m in models.items()} for level in levels}
+        described = {level: runtimes[level]["Gemm"].describe() for level in levels}
+        inputs = [rng.standard_normal((batch, length)).astype(np.float32) for batch in BATCHES]
+        found = {level: {k: [r.run_shaped(x) for x in inputs] for k, r in runtimes[level].items()} for level in levels}
+        for order in orders:
+            for number, x in enumerate(inputs):
+                stated = _stated(order, weight, x, bias)
+                for level in levels:
+                    for form, (kind, values) in stated.items():
+                        if not same_bits(found[level][kind][number], values).all():
+                            differs[level, order][form].append((length, len(x)))
+    return {
+        key: Fingerprint(described[key[0]], {form: tuple(places) for form, places in forms.items()}, key[1])
+        for key, forms in differs.items()
+    }
+
+
+def _stated(order: Order, weight: Float32, x: Float32, bias: Float32) -> dict[Form, tuple[Kind, Float32]]:
+    """What each form gives in an order: which network it reads, and its values."""
+    alg = Binary32(order)
+    product, first = alg.contract(weight, x, None), alg.contract(weight, x, bias)
+    return {
+        "Gemm": ("Gemm", first),
+        "MatMul": ("MatMul", product),
+        "MatMul+Add, bias last": ("MatMul+Add", np.asarray(alg.add(product, bias))),
+        "MatMul+Add, bias first": ("MatMul+Add", first),
+    }
+
+
+def convolution_orders(*, optimised: bool = False, seed: int = 0) -> tuple[Order, ...]:
+    """The orders that agree with Conv on every bit: sums over the patch by channel, row and column; then the bias."""
+    rng = np.random.default_rng(seed)
+    agree = list(ORDERS)
+    for channels, window, size in PATCHES:
+        weight = rng.standard_normal((8, channels, window, window)).astype(np.float32)
+        bias, x = (rng.standard_normal(shape).astype(np.float32) for shape in (8, (1, channels, size, size)))
+        got = Runtime(one_convolution(weight, bias, size), optimised=optimised).run_shaped(x)
+        views = np.lib.stride_tricks.sliding_window_view(x[0], (window, window), axis=(1, 2))  # C, H, W, kh, kw
+        patches = np.ascontiguousarray(views.transpose(1, 2, 0, 3, 4)).reshape(-1, channels * window * window)
+        for order in tuple(agree):
+            alg = Binary32(order)
+            values = alg.add(alg.contract(weight.reshape(8, -1), patches, None), bias)
+            if not same_bits(got.reshape(8, -1).T, values).all():
+                agree.remove(order)
+    return tuple(agree)
 
 
 def matches_mlas_k256(*, optimised: bool = False, seed: int = 0) -> Fingerprint:
     """Compares onnxruntime with the definition of `mlas-k256-fma`; about 0.1 s of CPU time."""
-    rng = np.random.default_rng(seed)
-    alg = Binary32("mlas-k256-fma")
-    differs: dict[Form, list[tuple[int, int]]] = {form: [] for form in FORMS}
-    described = ""
-    for length in LENGTHS:
-        weight = rng.standard_normal((ROWS, length)).astype(np.float32)
-        bias = (rng.standard_normal(ROWS) * np.sqrt(length)).astype(np.float32)
-        runtimes = {kind: Runtime(one_product(kind, weight, bias), optimised=optimised) for kind in KINDS}
-        described = runtimes["Gemm"].describe()
-        for batch in BATCHES:
-            x = rng.standard_normal((batch, length)).astype(np.float32)
-            found = {kind: runtime.run_shaped(x) for kind, runtime in runtimes.items()}
-            product, first = alg.contract(weight, x, None), alg.contract(weight, x, bias)
-            wanted: dict[Form, tuple[Float32, Float32]] = {
-                "Gemm": (found["Gemm"], first),
-                "MatMul": (found["MatMul"], product),
-                "MatMul+Add, bias last": (found["MatMul+Add"], alg.add(product, bias)),
-                "MatMul+Add, bias first": (found["MatMul+Add"], first),
-            }
-            for form, (got, stated) in wanted.items():
-                if not same_bits(got, stated).all():
-                    differs[form].append((length, batch))
-    return Fingerprint(described, {form: tuple(places) for form, places in differs.items()})
+    return fingerprints((optimised,), ("mlas-k256-fma",), seed=seed)[optimised, "mlas-k256-fma"]
 
 
 def require_mlas_k256() -> Fingerprint:
@@ -114,7 +162,19 @@ def one_product(kind: Kind, weight: Float32, bias: Float32) -> bytes:
         tensors.append(_tensor("b", bias))
     graph = b"".join(_bytes(1, node) for node in nodes) + _bytes(2, b"product")
     graph += b"".join(_bytes(5, tensor) for tensor in tensors)
-    graph += _bytes(11, _value("x", length)) + _bytes(12, _value("y", rows))
+    return _model(graph + _bytes(11, _value("x", length)) + _bytes(12, _value("y", rows)))
+
+
+def one_convolution(weight: Float32, bias: Float32, size: int) -> bytes:
+    """The bytes of a Conv without padding, weight (M, C, k, k), bias (M,), of images (B, C, size, size)."""
+    rows, channels, window, _ = weight.shape
+    graph = _bytes(1, _node("Conv", ["x", "w", "b"], "y")) + _bytes(2, b"convolution")
+    graph += _bytes(5, _tensor("w", weight)) + _bytes(5, _tensor("b", bias))
+    left = size - window + 1
+    return _model(graph + _bytes(11, _value("x", channels, size, size)) + _bytes(12, _value("y", rows, left, left)))
+
+
+def _model(graph: bytes) -> bytes:
     return _number(1, 8) + _bytes(7, graph) + _bytes(8, _bytes(1, b"") + _number(2, 13))
 
 
@@ -129,9 +189,9 @@ def _tensor(name: str, values: Float32) -> bytes:
     return dimensions + _number(2, 1) + _bytes(8, name.encode()) + _bytes(9, values.astype("<f4").tobytes())
 
 
-def _value(name: str, features: int) -> bytes:
-    """A float tensor (batch, features) with a free batch."""
-    shape = _bytes(1, _bytes(2, b"batch")) + _bytes(1, _number(1, features))
+def _value(name: str, *sizes: int) -> bytes:
+    """A float tensor (batch, *sizes) with a free batch."""
+    shape = _bytes(1, _bytes(2, b"batch")) + b"".join(_bytes(1, _number(1, size)) for size in sizes)
     return _bytes(1, name.encode()) + _bytes(2, _bytes(1, _number(1, 1) + _bytes(2, shape)))
 
 
