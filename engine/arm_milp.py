@@ -191,7 +191,7 @@ class Guided:
         disjuncts = [self.leaves.disjunct(d) for d in range(len(self.root.atoms_of))]
         while self.waiting:
             place, before = in_force(self.root, self.tree, self.waiting[-1]), 0
-            stuck = self.stuck
+            others, stuck = len(self.waiting) - 1 + self.stuck, self.stuck
             steps = guided_tree(
                 self.leaves.prover,
                 self.tree,
@@ -202,21 +202,21 @@ class Guided:
                 place.goals,
                 budget,
             )
-            others = len(self.waiting) - 1
             for step in steps:
                 self.programs += step.nodes - before
                 self.progress.boxes += step.nodes - before
                 before = step.nodes
                 self.stuck += step.is_stuck
                 self.progress.best_bound = step.worst
-                self._count(others + step.open, others + step.share)
+                self._count(others + step.open, len(self.waiting) - 1 + step.share)
                 yield self._candidates(np.zeros((0, 0)) if step.candidate is None else step.candidate[None])
             if step.open > self.stuck - stuck:
                 return  # the budget is spent
             self.waiting.pop()
 
     def _count(self, left: int, share: float) -> None:
-        self.progress.open, self.progress.share = left, min(self.progress.share, share / self._begun)
+        """So many nodes are not closed, the stuck ones among them."""
+        self.progress.open, self.progress.share = left - self.stuck, min(self.progress.share, share / self._begun)
         self.progress.leaves = self.tree.leaves - left
 
     @property
