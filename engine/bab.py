@@ -117,11 +117,11 @@ class Search:
     trees: list[ProofTree]
     progress: Progress = field(default_factory=Progress)
     queue: list[Block] = field(default_factory=list)
-    stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can improve
+    stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can help
+    left_over: list[tuple[int, Matrix, Matrix]] = field(default_factory=list)  # their cases and boxes (n0,)
     memory_bytes: int = 4 << 30  # of the queue: above half of it boxes are taken one by one, depth first
     kernel: Kernel | None = None  # compiled bounds, where they fit the network
-    sieve: Sieve | None = None  # finds boxes that only rounding errors keep open; they are set aside
-    aside: list[tuple[int, int]] = field(default_factory=list)  # (case, node) of those
+    sieve: Sieve | None = None  # finds boxes that only rounding errors keep open; they count as stuck
 
     def start(self) -> None:
         """Choose who computes the bounds, and put the root box of every case on the queue."""
@@ -156,7 +156,7 @@ class Search:
     def closed_cases(self) -> list[int]:
         """Cases (positions in the family) of which no box is open; between two rounds."""
         done = set(np.flatnonzero(self._waiting == 0).tolist())
-        return sorted(done - {case for case, _ in (*self.stuck, *self.aside)})
+        return sorted(done - {case for case, _ in self.stuck})
 
     def drop(self, case: int) -> None:
         """Forget the open boxes of a case: it was proved elsewhere."""
@@ -298,8 +298,14 @@ class Search:
             return still
         lower, upper, case = block.x_lower[still], block.x_upper[still], block.case[still]
         gap = self.sieve.gaps(lower, upper, case, verdict.worst[still], corners)
-        self.aside += [(int(block.case[b]), int(block.node[b])) for b in still[gap]]
+        self._leave(block, still[gap])
         return still[~gap]
+
+    def _leave(self, block: Block, positions: Any) -> None:
+        """Boxes that stay open for good."""
+        for b in positions:
+            self.stuck.append((int(block.case[b]), int(block.node[b])))
+            self.left_over.append((int(block.case[b]), block.x_lower[b], block.x_upper[b]))
 
     def _candidates(self, block: Block, points: Matrix, still: Any) -> list[Candidate]:
         if not len(still):
@@ -336,8 +342,7 @@ class Search:
         score = np.where(splittable, score + 1e-30 * width, -1.0)
         dimension = score.argmax(axis=1)
         possible = splittable[np.arange(len(still)), dimension]
-        for b in still[~possible]:
-            self.stuck.append((int(block.case[b]), int(block.node[b])))
+        self._leave(block, still[~possible])
         keep = np.flatnonzero(possible)
         if not len(keep):
             return

@@ -55,6 +55,10 @@ class Trusted:
         """Whether every word is given by someone whom the user trusts."""
         return all(word.is_accepted(trust) for word in self.words)
 
+    def needed(self, trust: Collection[str]) -> tuple[str, ...]:
+        """One engine for every word that none of the trusted ones gives."""
+        return tuple(dict.fromkeys(word.engines[0] for word in self.words if not word.is_accepted(trust)))
+
     @property
     def leaves(self) -> int:
         return self.closed + len(self.words)

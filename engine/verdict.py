@@ -42,6 +42,20 @@ class ArmStatistics:
 
 
 @dataclass(frozen=True)
+class RungStatistics:
+    """What a rung of the ladder did: seconds, pieces looked at, refuted by its word, candidates offered for replay."""
+
+    name: str
+    time_s: float = 0.0
+    pieces: int = 0
+    refuted: int = 0
+    candidates: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
 class Statistics:
     """What a run did: boxes bounded, leaves closed, boxes still open, seconds of wall and CPU time.
 
@@ -49,7 +63,7 @@ class Statistics:
     was from violating, in the units of the property's left-hand sides (None when none was met); engine: what computed
     the bounds: `compiled`, or the array module; arms: by which ways, in the order of their first run; switches: how
     often one way was left for another; attack_s: in the search for witnesses; rules: leaves by what closes them;
-    programs: linear programs solved.
+    programs: linear programs solved; rungs: what the ladder did with the pieces that the arms left.
     """
 
     boxes: int = 0
@@ -66,10 +80,15 @@ class Statistics:
     attack_s: float = 0.0
     rules: Mapping[str, int] = field(default_factory=dict)
     programs: int = 0
+    rungs: tuple[RungStatistics, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values | {"arms": [arm.as_dict() for arm in self.arms], "rules": dict(self.rules)}
+        return values | {
+            "arms": [arm.as_dict() for arm in self.arms],
+            "rules": dict(self.rules),
+            "rungs": [rung.as_dict() for rung in self.rungs],
+        }
 
 
 @dataclass(frozen=True)
@@ -131,8 +150,27 @@ class Violated:
 
 
 @dataclass(frozen=True)
+class GapReport:
+    """A box on which the reals prove what binary32 does not.
+
+    case: number in the property; lower, upper: the box; point: where bounds of any order fail; margin: left by the
+    bounds over the reals on the box; band: by how much rounding errors at the point exceed what the bounds leave there.
+    """
+
+    case: int
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    point: tuple[float, ...]
+    margin: float
+    band: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
 class Unknown:
-    """Undecided, with the reason, how far the search got, and what would help."""
+    """Undecided, with the reason, how far the search got, and what would help; gap: of the reason `gap`, an example."""
 
     reason: Reason
     detail: str
@@ -140,6 +178,7 @@ class Unknown:
     warnings: tuple[str, ...] = ()
     statistics: Statistics = Statistics()
     evidence: str = ""
+    gap: GapReport | None = None
 
     @property
     def word(self) -> str:

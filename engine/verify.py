@@ -1,56 +1,62 @@
 """The pipeline: from a query to a verdict.
 
     query -> lower -> falsify (samples) -> portfolio (bounds, splits, candidates; gradients beside) -> verdict
-                                                                            -> certify -> verdict
+                                               | what bounds cannot close                     -> certify -> verdict
+                                               v
+                                           ladder (one order, enumeration, solvers) -> verdict
 
 Every family of cases has a portfolio of its own; they take turns, longer ones each time round.  `sat` leaves through
-`Replayer.attempt` only, `unsat` through `close` only; everything else is `unknown`.
+the `Replayer` only, `unsat` through `close`, or as `Trusted` words when the user trusts those who give them; everything
+else is `unknown`.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from farkas.engine.arms import InputArm, Task, arms
-from farkas.engine.bab import Candidate, Progress
+from farkas.engine.arms import InputArm
+from farkas.engine.bab import Progress
 from farkas.engine.budget import Budget
 from farkas.engine.certify import beyond_checker, certify_holds, certify_violated
+from farkas.engine.climb import Climber
 from farkas.engine.falsify import Attack
+from farkas.engine.ladder import Piece
 from farkas.engine.options import Options
 from farkas.engine.polish import polish
-from farkas.engine.portfolio import Arm, Portfolio, Turn
 from farkas.engine.problem import Family, Matrix
 from farkas.engine.query import Query
 from farkas.engine.repair import Proved
 from farkas.engine.replay import Replay, Replayer
+from farkas.engine.statistics import statistics
 from farkas.engine.tree import ProofTree, close
-from farkas.engine.verdict import ArmStatistics, Holds, Reason, Statistics, Unknown, Verdict, Violated
-from farkas.ir.core import Affine, run_float
+from farkas.engine.trusted import Trusted, Word
+from farkas.engine.turns import Context, FamilyTurn, replayed
+from farkas.engine.undecided import of_gap, report_of_gap, still_open, stuck
+from farkas.engine.verdict import GapReport, Holds, Reason, Unknown, Verdict, Violated
+from farkas.ir.core import Affine
 from farkas.ir.error_terms import LARGEST_COUNT
 from farkas.runtime_cuda.backend import Backend, cupy_backend, numpy_backend
 from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import Prepared, prepare
+from farkas.specs.query import Semantics
 
 RESOLUTION = 2.0**-24  # the checker's grid: with a certificate in view, bounds that allow for it are confirmed by it
-MARGIN = (
-    2.0**-30
-)  # what else its integers may cost a leaf (constants at 2^-40); a leaf that loses more is split further
 FIRST_SAMPLES = 256
-GRADIENT_STEPS = 20
-STRONG_STEPS = 16  # of the strong attack between two descents from the search's own candidates
-REPLAYS_A_BATCH = 4
-HOPELESS = 100.0  # times what was spent: a longer timeout is not advised any more
 FIRST_TURN_S = 5.0  # of a family before the next one has its turn; doubled every time round
+FIRST_CLIMB_S = 2.0  # of search before the ladder looks at whole cases; four times as long before it does so again
+CLIMB_SHARE = 0.3  # of the time spent so far: what it may take then
 
 
 def verify(query: Query, options: Options) -> Verdict:
     """Decide the query within the options' limits."""
+    if query.semantics is Semantics.INT_EXACT:
+        from farkas.engine.integer_verify import verify_integer
+
+        return verify_integer(query, options)
     run = _Run(query, options)
     # Overflow to infinity and NaN are values like others here: they prove nothing.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -59,19 +65,8 @@ def verify(query: Query, options: Options) -> Verdict:
             verdict = certify_holds(query, verdict, run.proved(), run.budget)
         if isinstance(verdict, Violated) and options.certify:
             verdict = certify_violated(query, verdict)
-    return replace(verdict, statistics=run.statistics(verdict))
-
-
-@dataclass(eq=False)
-class _Turn:
-    """A family's portfolio while others take their turns; `recent`: candidates for the attack to start from."""
-
-    attack: Attack
-    portfolio: Portfolio
-    rounds: Iterator[list[Candidate]]
-    recent: deque[Candidate]
-    ended: bool = False
-    lost: list[Unknown] = field(default_factory=list)
+    found = statistics(query, run.turns, run.climber, verdict, run.backend.name, run.budget, run.cpu_s)
+    return replace(verdict, statistics=found)
 
 
 class _Run:
@@ -86,43 +81,111 @@ class _Run:
         self.backend: Backend = cupy_backend() if options.device == "cupy" else numpy_backend()
         self.program = query.program
         self.replayer = Replayer(query.graph, self.program, query.network, query.semantics)
-        self.turns: list[_Turn] = []
+        self.climber = Climber(query, options, self.replayer, self.budget)
+        self.turns: list[FamilyTurn] = []
         self.net: Prepared | None = None
         self._reported = 0.0
+        self._next_climb_s = FIRST_CLIMB_S
 
     @property
     def binary32(self) -> bool:
         return self.query.semantics.is_binary32
 
+    @property
+    def cpu_s(self) -> float:
+        return time.process_time() - self._cpu
+
     def decide(self) -> Verdict:
-        """Falsify, then search, family by family."""
+        """Falsify, search family by family, then climb the ladder with what is left."""
         limit = self._limits()
         if limit is not None:
             return limit
+        found = self._falsify() or self._search() or self._climb()
+        if found is not None:
+            return self._violated(found)
+        undecided = [self._outcome(turn) for turn in self.turns if not turn.is_proved]
+        return undecided[0] if undecided else self._holds()
+
+    def _falsify(self) -> Replay | None:
+        """The first points; the turns of all families, when none of them violates."""
         families = [f for f in self.query.families if not set(f.members) <= set(self.query.sets.empty)]
         attacks = [self._attack(family) for family in families]
+        context = Context(self.query, self.options, self.budget, self.replayer, self._report)
         for attack in attacks:
             if not attack.family.disjuncts:
                 continue  # nothing is unsafe
-            found = self._replay(attack.family, attack.sample(self._samples))
+            found = replayed(context, attack.family, attack.sample(self._samples))
             if found is not None:
-                return self._violated(found)
+                return found
         self.net = prepare(
             self.program,
             binary32=self.binary32,
             backend=self.backend,
             resolution=RESOLUTION if self.options.certify else 0.0,
         )
-        self.turns = [self._turn(attack) for attack in attacks]
+        self.turns = [FamilyTurn.of(context, attack, self.net) for attack in attacks]
+        for turn in self.turns:
+            overflow = self._overflow(0.5 * (turn.family.lower[:1] + turn.family.upper[:1]))
+            if overflow is not None:
+                turn.ended = True
+                turn.lost.append(overflow)
+        return None
+
+    def _search(self) -> Replay | None:
+        """Families in turns until each has ended."""
         length_s = FIRST_TURN_S
         while any(not turn.ended for turn in self.turns):
             for turn in self.turns:
-                found = self._run(turn, length_s if len(self.turns) > 1 else np.inf)
+                alone = len(self.turns) == 1
+                found = turn.run(self._until_climb if alone else min(length_s, self._until_climb))
+                found = found or self._climb_early(turn)
                 if found is not None:
-                    return self._violated(found)
+                    return found
             length_s *= 2.0
-        undecided = [outcome for outcome in map(self._outcome, self.turns) if outcome is not None]
-        return undecided[0] if undecided else self._holds()
+        return None
+
+    @property
+    def _until_climb(self) -> float:
+        return max(0.1, self._next_climb_s - self.budget.elapsed_s)
+
+    def _climb_early(self, turn: FamilyTurn) -> Replay | None:
+        """Now and then the ladder looks at the whole cases of a search that takes long: a solver may be quicker."""
+        if turn.ended or self.budget.elapsed_s < self._next_climb_s or self.query.semantics is Semantics.F32_ANY:
+            return None
+        self._next_climb_s *= 4.0
+        return self._settle(turn, turn.whole(), CLIMB_SHARE * self.budget.elapsed_s)
+
+    def _climb(self) -> Replay | None:
+        """The ladder, for what the searches left though they had time."""
+        for turn in self.turns:
+            if turn.is_proved or turn.lost or self.budget.is_spent:
+                continue
+            found = self._settle(turn, turn.pieces(), self.budget.left_s)
+            if found is not None:
+                return found
+        return None
+
+    def _settle(self, turn: FamilyTurn, pieces: Sequence[Piece], time_s: float) -> Replay | None:
+        """Decide pieces one after another; words for all of them settle the turn."""
+        words: list[Word] = []
+        elsewhere: list[frozenset[Semantics]] = []
+        for position, piece in enumerate(pieces):
+            left = len(pieces) - position
+            climbed = self.climber.decide(piece, min(time_s, self.budget.left_s) / left)
+            if climbed.replay is not None:
+                return climbed.replay
+            if climbed.word is not None:
+                words.append(climbed.word)
+            else:
+                turn.details = climbed.details
+                elsewhere.append(climbed.elsewhere)
+                if not climbed.elsewhere:
+                    break
+        if pieces and len(words) == len(pieces):
+            turn.words, turn.ended = words, True
+        elif len(words) + len(elsewhere) == len(pieces) and elsewhere:
+            turn.elsewhere = frozenset.intersection(*elsewhere)
+        return None
 
     @property
     def _samples(self) -> int:
@@ -146,91 +209,26 @@ class _Run:
         lower, upper = np.array([p[0] for p in points]), np.array([p[1] for p in points])
         return Attack(self.program, family, lower, upper, self.rng)
 
-    def _replay(self, family: Family, candidates: list[Candidate]) -> Replay | None:
-        for candidate in sorted(candidates, key=lambda c: -c.slack)[:REPLAYS_A_BATCH]:
-            if candidate.slack < 0:
-                return None
-            number = family.members[candidate.case]
-            found = self.replayer.attempt(number, self.query.property.cases[number], candidate.point)
-            if found is not None:
-                return found
-        return None
-
-    def _turn(self, attack: Attack) -> _Turn:
-        assert self.net is not None, "the program is prepared before the search"
-        task = Task(
-            self.net,
-            attack.family,
-            self.binary32,
-            MARGIN if self.options.certify else 0.0,
-            lambda x: np.asarray(run_float(self.program, x)[self.program.output]),
-            self.options.memory_bytes // 2,
-            self.options.branching,
-        )
-        recent: deque[Candidate] = deque(maxlen=8)
-        beside = self._attacks(attack, recent)
-        portfolio = Portfolio.of(task.cases, arms(task), beside, self.budget)
-        turn = _Turn(attack, portfolio, portfolio.rounds(self.budget), recent)
-        overflow = self._overflow(0.5 * (attack.family.lower[:1] + attack.family.upper[:1]))
-        if overflow is not None:
-            turn.ended = True
-            turn.lost.append(overflow)
-        return turn
-
-    def _attacks(self, attack: Attack, recent: deque[Candidate]) -> Iterator[list[Candidate]]:
-        """The strong attack, and now and then a descent from where the search believes a witness to be."""
-        strong = attack.strong(self.budget, np.inf)
-        steps = 2
-        while not self.budget.is_spent:
-            met = 0
-            for found in islice(strong, steps):
-                met += 1
-                yield found
-            for found in attack.descend(attack.sample(64)[:8] + list(recent), GRADIENT_STEPS, self.budget):
-                met += 1
-                yield found
-            if not met:
-                return
-            steps = STRONG_STEPS
-
-    def _run(self, turn: _Turn, length_s: float) -> Replay | None:
-        """Let a family work for a while; a witness, if it meets one."""
-        end_s = self.budget.elapsed_s + length_s
-        while not turn.ended and self.budget.elapsed_s < end_s:
-            candidates = next(turn.rounds, None)
-            if candidates is None:
-                turn.ended = True
-                return None
-            turn.recent.extend(candidates[:4])
-            found = self._replay(turn.attack.family, [self._snap(turn.attack, c) for c in candidates])
-            if found is not None:
-                return found
-            self._report(turn)
-        return None
-
-    def _outcome(self, turn: _Turn) -> Unknown | None:
-        """Why a family is undecided; None when it is proved."""
+    def _outcome(self, turn: FamilyTurn) -> Unknown:
+        """Why a family is undecided."""
         if turn.lost:
             return turn.lost[0]
-        portfolio = turn.portfolio
-        if portfolio.is_proved:
-            return None
-        for other in portfolio.turns:
+        for other in turn.portfolio.turns:
             if isinstance(other.arm, InputArm) and other.arm.search.queue:
                 block = other.arm.search.queue[-1]
                 overflow = self._overflow(0.5 * (block.x_lower[-1:] + block.x_upper[-1:]))
                 if overflow is not None:
                     return overflow
-        ran = [other for other in portfolio.turns if other.slices]
-        ended = all(other.ended for other in portfolio.turns)
+        ran = [other for other in turn.portfolio.turns if other.slices]
+        if turn.gaps:
+            return self._unknown(Reason.GAP, of_gap(turn), report_of_gap(turn))
+        ended = all(other.ended for other in turn.portfolio.turns)
+        if not self.budget.is_spent and not ran:
+            tried = "; ".join(turn.details) or "none of the engines allowed works in these semantics"
+            return self._unknown(Reason.INCOMPLETE, f"{tried}; allow others with --engine")
         if not self.budget.is_spent and ended and any(o.arm.stuck and not o.arm.progress.open for o in ran):
-            stuck, closest = (f([other.arm for other in ran]) for f in (_stuck, _closest))
-            return self._unknown(
-                Reason.GAP,
-                f"{stuck} boxes or nodes can neither be cut further nor proved nor violated: the margin is within the "
-                f"rounding error of an execution (closest candidate {closest:.3g})",
-            )
-        return self._unknown(Reason.TIMEOUT, _still_open(ran, self.budget.elapsed_s))
+            return self._unknown(Reason.GAP, stuck(ran, turn.details))
+        return self._unknown(Reason.TIMEOUT, still_open(ran, self.budget.elapsed_s))
 
     def _overflow(self, point: Matrix) -> Unknown | None:
         """Overflow that no split can exclude: it may happen at the very point (1, n0)."""
@@ -248,15 +246,7 @@ class _Run:
                 )
         return None
 
-    def _snap(self, attack: Attack, candidate: Candidate) -> Candidate:
-        """The nearest point that may be replayed, with its own slack."""
-        point = np.clip(candidate.point, attack.points_lower[candidate.case], attack.points_upper[candidate.case])
-        if self.binary32:
-            point = point.astype(np.float32).astype(np.float64)
-        case = np.array([candidate.case])
-        return Candidate(candidate.case, point, float(attack.slack(point[None], case)[0]))
-
-    def _report(self, turn: _Turn) -> None:
+    def _report(self, turn: FamilyTurn) -> None:
         """Boxes and leaves of all that ran, and where the arm at work stands."""
         if self.options.report is None or self.budget.elapsed_s - self._reported <= 0.2:
             return
@@ -264,8 +254,8 @@ class _Run:
         parts = [other.arm.progress for each in self.turns for other in each.portfolio.turns if other.seconds]
         current = turn.portfolio.current
         now = current.arm.progress if current is not None else Progress()
-        told = replace(now, boxes=sum(p.boxes for p in parts), leaves=sum(p.leaves for p in parts))
-        self.options.report(told, self._reported)
+        shown = replace(now, boxes=sum(p.boxes for p in parts), leaves=sum(p.leaves for p in parts))
+        self.options.report(shown, self._reported)
 
     def _violated(self, found: Replay) -> Violated:
         if self.net is None:
@@ -282,6 +272,11 @@ class _Run:
                 f"case {empty[0]} holds no binary32 point, so nothing about it can be claimed; "
                 "widen the box or use `--semantics real`",
             )
+        words = [word for turn in self.turns for word in turn.words]
+        return self._on_words(words) if words else self._on_bounds()
+
+    def _on_bounds(self) -> Verdict:
+        """Every leaf is closed by bounds that the checker can confirm, if it can read the network."""
         proved = self.proved()
         trees = [proved[number].tree if number in proved else ProofTree() for number in range(self._count)]
         proof = close(trees)
@@ -296,14 +291,30 @@ class _Run:
             )
         return Holds(proof, self.query.semantics, "trusted:crown", self._warnings())
 
+    def _on_words(self, words: list[Word]) -> Verdict:
+        """What bounds left is refuted by words: `unsat` for those who trust who says so."""
+        closed = sum(turn.closed for turn in self.turns)
+        if closed and beyond_checker(self.query.network) is not None:
+            words = [*words, Word(("crown",), f"{closed} leaves of a network that the checker cannot read")]
+        proof = Trusted(tuple(words), closed)
+        says = "; ".join(dict.fromkeys(f"{' and '.join(word.engines)}: {word.what}" for word in words[:3]))
+        if self.options.certify:
+            return self._unknown(Reason.UNCERTIFIED, f"nothing violates, but no certificate holds words ({says})")
+        if not proof.accepted_by(self.options.trust):
+            missing = " ".join(f"--trust {name}" for name in proof.needed(self.options.trust))
+            return self._unknown(
+                Reason.UNCERTIFIED, f"nothing violates, but this rests on words ({says}); accept them with {missing}"
+            )
+        return Holds(proof, self.query.semantics, proof.evidence, self._warnings())
+
     def _warnings(self) -> tuple[str, ...]:
         warnings = list(self.query.property.vacuous)
         if not self.query.property.cases:
             warnings.append("vacuous: the property admits no input at all")
         return tuple(warnings)
 
-    def _unknown(self, reason: Reason, detail: str) -> Unknown:
-        return Unknown(reason, detail, self.query.semantics, self.query.property.vacuous)
+    def _unknown(self, reason: Reason, detail: str, gap: GapReport | None = None) -> Unknown:
+        return Unknown(reason, detail, self.query.semantics, self.query.property.vacuous, gap=gap)
 
     @property
     def _count(self) -> int:
@@ -314,94 +325,5 @@ class _Run:
         found = {}
         for turn in self.turns:
             for case, (arm, tree) in turn.portfolio.proofs.items():
-                found[turn.attack.family.members[case]] = Proved(arm, case, tree)
+                found[turn.family.members[case]] = Proved(arm, case, tree)
         return found
-
-    def statistics(self, verdict: Verdict) -> Statistics:
-        """Totals over all families; leaves and their rules are those of the proof, where there is one."""
-        ran = [(turn, other) for turn in self.turns for other in turn.portfolio.turns if other.slices or other.seconds]
-        parts = [other.arm.progress for _, other in ran]
-        open_turns = [turn for turn in self.turns if not turn.portfolio.is_proved]
-        margins = [_margin(turn) for turn in open_turns]
-        rules: Counter[str] = Counter()
-        for part in parts:
-            rules.update(part.rules)
-        leaves = sum(p.leaves for p in parts)
-        if isinstance(verdict, Holds):
-            leaves = verdict.tree.leaves
-            rules = Counter({str(rule): count for rule, count in verdict.tree.leaf_rules().items()})
-        closest = min((p.closest for p in parts), default=np.inf)
-        kernels = [o.arm.search.kernel for _, o in ran if isinstance(o.arm, InputArm)]
-        return Statistics(
-            boxes=sum(p.boxes for p in parts),
-            leaves=leaves,
-            open=sum(_least_open(turn) for turn in open_turns),
-            bound=min((m for m in margins if np.isfinite(m)), default=None),
-            closest=float(closest) if np.isfinite(closest) else None,
-            time_s=self.budget.elapsed_s,
-            cpu_s=time.process_time() - self._cpu,
-            engine="compiled" if any(kernels) else self.backend.name,
-            off_grid=self.query.sets.off_grid,
-            arms=_by_arm(self.turns),
-            switches=sum(turn.portfolio.switches for turn in self.turns),
-            attack_s=sum(turn.portfolio.attack_s for turn in self.turns),
-            rules=rules,
-            programs=sum(other.arm.programs for _, other in ran),
-        )
-
-
-def _by_arm(turns: list[_Turn]) -> tuple[ArmStatistics, ...]:
-    """What each way of deciding did, over all families."""
-    found: dict[str, ArmStatistics] = {}
-    for turn in turns:
-        for other in turn.portfolio.turns:
-            if not other.seconds:
-                continue
-            arm, p = other.arm, other.arm.progress
-            old = found.get(arm.name, ArmStatistics(arm.name))
-            found[arm.name] = ArmStatistics(
-                arm.name,
-                old.time_s + other.seconds,
-                old.boxes + p.boxes,
-                old.leaves + p.leaves,
-                old.open + p.open,
-                old.programs + arm.programs,
-            )
-    return tuple(found.values())
-
-
-def _margin(turn: _Turn) -> float:
-    """The best that an arm has proved of its worst open piece."""
-    bounds = [other.arm.progress.best_bound for other in turn.portfolio.turns if other.seconds]
-    return max((b for b in bounds if b < 0), default=-np.inf)
-
-
-def _least_open(turn: _Turn) -> int:
-    return min((other.arm.progress.open for other in turn.portfolio.turns if other.arm.progress.open), default=0)
-
-
-def _stuck(arms: Sequence[Arm]) -> int:
-    return min((arm.stuck for arm in arms if arm.stuck), default=0)
-
-
-def _closest(arms: Sequence[Arm]) -> float:
-    return min((arm.progress.closest for arm in arms), default=np.inf)
-
-
-def _still_open(ran: Sequence[Turn], elapsed_s: float) -> str:
-    """How far each arm came, and what would help."""
-    told = []
-    for turn in ran:
-        p = turn.arm.progress
-        if not p.boxes:
-            continue
-        margin = f", worst margin {p.best_bound:.3g}" if p.open and np.isfinite(p.best_bound) else ""
-        told.append(f"{turn.arm.name}: {p.leaves} leaves closed, {p.open} open{margin}")
-    if not told:
-        return f"no bound was computed within {elapsed_s:.1f} s; allow more with --timeout"
-    estimate = min((turn.estimate_s for turn in ran if not turn.ended), default=np.inf)
-    if estimate < HOPELESS * elapsed_s:
-        advice = f"at its present pace the best of them needs some {estimate:.0f} s more (--timeout)"
-    else:
-        advice = "none of them comes to an end at this pace; a smaller input set or a weaker property may be decided"
-    return f"after {elapsed_s:.1f} s {'; '.join(told)}; {advice}"

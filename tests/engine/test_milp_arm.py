@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from farkas.checker.check import check
 from farkas.encoders.highs import Status
-from farkas.engine import verify as verify_module
+from farkas.engine import turns as turns_module
 from farkas.engine.arms import MilpArm, Roots
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct
@@ -159,7 +159,7 @@ def test_the_arm_alone_decides_and_the_checker_accepts_its_leaves(
     monkeypatch: pytest.MonkeyPatch, seed: int, box: Box, side: int, semantics: Semantics
 ) -> None:
     """Two disjuncts a sixty-fourth beside the exact minima, proved by guided trees, or violated by an LP's point."""
-    monkeypatch.setattr(verify_module, "arms", lambda task: [MilpArm(task, Roots(task))])
+    monkeypatch.setattr(turns_module, "arms", lambda task: [MilpArm(task, Roots(task))])
     net = dense(random_layers(np.random.default_rng(seed), (2, 6, 6, 2)))
     texts = []
     for row, left in (([1, -2], "(- Y_0 (* 2.0 Y_1))"), ([-1, 1], "(- Y_1 Y_0)")):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from farkas.engine import portfolio as portfolio_module
+from farkas.engine import turns as turns_module
 from farkas.engine import verify as verify_module
 from farkas.engine.arms import InputArm, MilpArm, ReluArm, Roots, Task, arms
 from farkas.engine.bab import Candidate, Progress
@@ -232,7 +233,7 @@ def test_every_arm_alone_decides_as_exact_enumeration_does(name: str, seed: int,
     cases = random_cases(rng, net.program, box, conjunctive=bool(rng.random() < 0.5))
     unsafe = any(witness(net.program, c) is not None for c in cases)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify_module, "arms", lambda made: [ARMS[name](made)])
+        patch.setattr(turns_module, "arms", lambda made: [ARMS[name](made)])
         verdict = verify(net.query(cases), Options(timeout_s=3.0))
     assert not (isinstance(verdict, Holds) and unsafe) and not (isinstance(verdict, Violated) and not unsafe)
 
@@ -240,7 +241,7 @@ def test_every_arm_alone_decides_as_exact_enumeration_does(name: str, seed: int,
 @pytest.mark.parametrize("name", list(ARMS))
 def test_no_arm_proves_what_a_planted_witness_violates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The witness is the corner of least output; no attack and no candidate may find it, so nothing may be said."""
-    monkeypatch.setattr(verify_module, "arms", lambda made: [ARMS[name](made)])
+    monkeypatch.setattr(turns_module, "arms", lambda made: [ARMS[name](made)])
     monkeypatch.setattr(verify_module._Run, "_replay", lambda self, family, candidates: None)
     for seed in range(3):
         net = dense(random_layers(np.random.default_rng(seed), (2, 6, 5, 2)))
