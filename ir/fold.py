@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from farkas.ir.algebra import exact
-from farkas.ir.onnx_node import MAX_ELEMENTS, Constant, OnnxNode, Tensor
+from farkas.ir.onnx_node import MAX_ELEMENTS, Constant, Dequantised, OnnxNode, Tensor
 from farkas.ir.onnx_wire import DTYPES
 from farkas.ir.ops.layout import moved
+from farkas.ir.ops.quantised_onnx import quantised
 
 MAX_ARITHMETIC = 1 << 20  # elements of constant arithmetic, which is done in exact rationals one by one
 
@@ -38,6 +39,8 @@ def fold(node: OnnxNode) -> tuple[Constant, ...] | None:
         return (FOLDED[node.kind](node),)
     if any(isinstance(operand, Tensor) for operand in node.operands):
         return None
+    if any(isinstance(operand, Dequantised) for operand in node.operands):
+        node.refuse("it works on constants given by codes; apply it to the numbers before they are quantised")
     try:
         if node.kind in MOVED:
             return moved(node, [_given(node, i) for i in range(len(node.operands))])
@@ -205,6 +208,7 @@ FOLDED: Mapping[str, Fold] = {
     "Neg": _unary(np.negative),
     "Not": _not,
     "Or": _compared(np.logical_or),
+    "QuantizeLinear": quantised,
     "Range": _range,
     "Relu": _unary(lambda array: np.maximum(array, 0)),
     "Shape": _shape,

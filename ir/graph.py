@@ -32,6 +32,7 @@ class Node:
 class Graph:
     """Nodes in topological order, with the shape of every tensor.
 
+    elements: 'uint8', 'int8' or 'int32' of the tensors that hold integers; all others are of type `dtype`.
     inputs: (name, shape) of each network input; outputs: tensor names; sha256: of the decompressed file's bytes, empty
     for a graph that was built in Python; dtype: element type of the network; notes: what was assumed about it.
     """
@@ -43,6 +44,7 @@ class Graph:
     sha256: str = ""
     dtype: str = "float32"
     notes: tuple[str, ...] = field(default=())
+    elements: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def build(
@@ -53,6 +55,7 @@ class Graph:
         sha256: str = "",
         dtype: str = "float32",
         notes: tuple[str, ...] = (),
+        elements: Mapping[str, str] | None = None,
     ) -> Graph:
         """A checked graph: every operand is defined before its use and every shape fits."""
         shapes: dict[str, Shape] = dict(inputs)
@@ -66,7 +69,7 @@ class Graph:
         for name in outputs:
             if name not in shapes:
                 raise MalformedNetwork(f"output '{name}' is produced by no node")
-        return Graph(inputs, nodes, outputs, shapes, sha256, dtype, notes)
+        return Graph(inputs, nodes, outputs, shapes, sha256, dtype, notes, dict(elements or {}))
 
     def evaluate(self, alg: Algebra, values: Mapping[str, Array]) -> dict[str, Array]:
         """Every tensor's value in the given domain; `values` holds the inputs, in their shapes."""
@@ -80,7 +83,7 @@ class Graph:
         import networkx as nx
 
         graph: nx.MultiDiGraph[Any] = nx.MultiDiGraph(
-            outputs=self.outputs, sha256=self.sha256, dtype=self.dtype, notes=self.notes
+            outputs=self.outputs, sha256=self.sha256, dtype=self.dtype, notes=self.notes, elements=self.elements
         )
         for name, shape in self.inputs:
             graph.add_node(name, op=None, shape=shape)
@@ -114,4 +117,5 @@ class Graph:
             sha256=meta.get("sha256", ""),
             dtype=meta.get("dtype", "float32"),
             notes=tuple(meta.get("notes", ())),
+            elements=meta.get("elements", {}),
         )

@@ -27,10 +27,33 @@ MAX_ELEMENTS = 1 << 26  # of one tensor; a damaged shape must not exhaust memory
 
 @dataclass(frozen=True)
 class Tensor:
-    """A variable operand."""
+    """A variable operand; element: 'uint8', 'int8' or 'int32', None: the network's floating-point type."""
 
     name: str
     shape: Shape
+    element: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dequantised:
+    """A constant that the file holds as codes: scale (codes - zero), both broadcast to the codes."""
+
+    codes: Constant
+    scale: npt.NDArray[np.float32]
+    zero: npt.NDArray[np.int64]
+
+    @property
+    def shape(self) -> Shape:
+        return self.codes.shape
+
+    @property
+    def shifted(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self.codes.astype(np.int64) - self.zero)
+
+    @property
+    def values(self) -> npt.NDArray[np.float32]:
+        """The numbers in binary32, as DequantizeLinear rounds them."""
+        return np.asarray(self.shifted.astype(np.float32) * self.scale, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +64,7 @@ class OnnxNode:
     kind: str
     opset: int
     dtype: np.dtype[Any]
-    operands: tuple[Tensor | Constant | None, ...]
+    operands: tuple[Tensor | Dequantised | Constant | None, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Attribute]
 
@@ -64,7 +87,7 @@ class OnnxNode:
 
     # Operands
 
-    def operand(self, i: int) -> Tensor | Constant | None:
+    def operand(self, i: int) -> Tensor | Dequantised | Constant | None:
         return self.operands[i] if i < len(self.operands) else None
 
     def variable(self, i: int) -> Tensor:
@@ -81,7 +104,7 @@ class OnnxNode:
         operand = self.operand(i)
         if isinstance(operand, Tensor):
             self.refuse(f"operand {i} ('{operand.name}') depends on the input; only a constant is supported there")
-        return operand
+        return operand.values if isinstance(operand, Dequantised) else operand
 
     def weight(self, i: int) -> Numbers | None:
         """Operand i as finite constants of the network's element type, or None when it is left out."""

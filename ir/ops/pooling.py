@@ -35,7 +35,7 @@ class MaxPool:
 
     def denote(self, alg: Algebra, *xs: Array) -> Array:
         (x,) = xs
-        candidates = x.ravel()[_under(self._filled(x.shape), x.shape)]
+        candidates = x.ravel()[self.groups(x.shape)]
         best = candidates[:, 0]
         for k in range(1, candidates.shape[1]):
             best = alg.maximum(best, candidates[:, k])
@@ -44,17 +44,17 @@ class MaxPool:
     def lower(self, b: Builder, *xs: Value) -> Value:
         # A tree of pairwise maxima: a chain would stack as many relaxations as there are places.
         (x,) = xs
-        index = _under(self._filled(x.shape), x.shape)
+        index = self.groups(x.shape)
         level = [b.rearrange(lambda array, k=k: array.ravel()[index[:, k]], [x]) for k in range(index.shape[1])]
         while len(level) > 1:
             pairs = zip(level[::2], level[1::2], strict=False)
             level = [b.maximum(first, second) for first, second in pairs] + level[len(level) // 2 * 2 :]
         return b.reshape(level[0], self.infer(x.shape))
 
-    def _filled(self, shape: Shape) -> Indices:
-        """Window positions with the padding replaced by some element of the same window."""
+    def groups(self, shape: Shape) -> Indices:
+        """(results, places): the flat positions under each window, with the padding replaced by one of the others."""
         positions = self.windows.positions(image_shape(shape))
-        return np.where(positions >= 0, positions, positions.max(axis=1, keepdims=True))
+        return _under(np.where(positions >= 0, positions, positions.max(axis=1, keepdims=True)), shape)
 
 
 @dataclass(frozen=True)
