@@ -48,8 +48,10 @@ def reveal(product: Product, length: int = LENGTH) -> Accumulation:
     """Ask for some thousand sums; `product` computes rows @ x + bias as the executor under test does."""
     sizes = _shared_sizes(product, length, 0)
     block = _block(sizes, length)
-    if block and not np.array_equal(_shared_sizes(product, length, block)[: block - 1], np.arange(2, block + 1)):
-        block = 0
+    if block:
+        count = min(block, length - block)  # terms of the second block, which are to be a chain as well
+        if not np.array_equal(_shared_sizes(product, length, block)[: count - 1], np.arange(2, count + 1)):
+            block = 0
     return Accumulation(_is_fused(product), block, _bias(product, length, block))
 
 
