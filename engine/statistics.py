@@ -9,10 +9,13 @@ import numpy as np
 
 from farkas.engine.arms import InputArm
 from farkas.engine.budget import Budget
+from farkas.engine.choices import Choice
 from farkas.engine.climb import Climber
 from farkas.engine.query import Query
 from farkas.engine.turns import FamilyTurn
 from farkas.engine.verdict import ArmStatistics, Holds, Statistics, Verdict
+
+MOST_CHOICES = 100
 
 
 def statistics(
@@ -54,7 +57,20 @@ def statistics(
         rules=rules,
         programs=sum(other.arm.programs for _, other in ran),
         rungs=tuple(climber.statistics.values()),
+        unstable=_most_unstable(turns),
+        choices=_choices(turns),
     )
+
+
+def _most_unstable(turns: Sequence[FamilyTurn]) -> int | None:
+    counts = [other.arm.unstable for turn in turns for other in turn.portfolio.turns]
+    return max((count for count in counts if count is not None), default=None)
+
+
+def _choices(turns: Sequence[FamilyTurn]) -> tuple[Choice, ...]:
+    """Of all families, in the order of time."""
+    made = sorted((choice for turn in turns for choice in turn.portfolio.choices), key=lambda choice: choice.time_s)
+    return tuple(made[:MOST_CHOICES])
 
 
 def _by_arm(turns: Sequence[FamilyTurn]) -> tuple[ArmStatistics, ...]:

@@ -77,11 +77,13 @@ class FamilyTurn:
             lambda x: np.asarray(run_float(query.program, x)[query.program.output]),
             options.memory_bytes // 2,
             options.branching,
+            options.engines,
+            options.milp_solver,
         )
         return FamilyTurn(context, attack, task)
 
     def __post_init__(self) -> None:
-        found = [arm for arm in arms(self.task) if self.context.options.allows(arm.name)]
+        found = arms(self.task)
         budget = self.context.budget
         self.portfolio = Portfolio.of(self.task.cases, found, self._attacks(), budget)
         self.rounds = self.portfolio.rounds(budget)

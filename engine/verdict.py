@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from farkas.engine.choices import Choice
 from farkas.engine.replay import Replay
 from farkas.engine.tree import ClosedTree
 from farkas.engine.trusted import Trusted
@@ -63,7 +64,9 @@ class Statistics:
     was from violating, in the units of the property's left-hand sides (None when none was met); engine: what computed
     the bounds: `compiled`, or the array module; arms: by which ways, in the order of their first run; switches: how
     often one way was left for another; attack_s: in the search for witnesses; rules: leaves by what closes them;
-    programs: linear programs solved; rungs: what the ladder did with the pieces that the arms left.
+    programs: linear programs solved; rungs: what the ladder did with the pieces that the arms left; unstable: neurons
+    that the root of a case left unstable, the most of all cases (None when no root was bounded); choices: which arm was
+    taken up when, and why (the first ones of very many).
     """
 
     boxes: int = 0
@@ -81,6 +84,8 @@ class Statistics:
     rules: Mapping[str, int] = field(default_factory=dict)
     programs: int = 0
     rungs: tuple[RungStatistics, ...] = ()
+    unstable: int | None = None
+    choices: tuple[Choice, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -88,6 +93,7 @@ class Statistics:
             "arms": [arm.as_dict() for arm in self.arms],
             "rules": dict(self.rules),
             "rungs": [rung.as_dict() for rung in self.rungs],
+            "choices": [choice.as_dict() for choice in self.choices],
         }
 
 

@@ -218,6 +218,7 @@ class Relaxation:
         relaxed = self.sure.relax(lower, upper)
         given = None if slopes is None else slopes[:, kept][:, None]
         adaptive = self.sure.adaptive(relaxed)
+        adaptive = xp.broadcast_to(adaptive, (lower.shape[0], *adaptive.shape[1:]))  # one line where no neuron is
         slopes = adaptive if given is None else xp.where(is_open, given, adaptive)
         pins = xp.zeros(slopes.shape) if pins is None else pins[:, kept][:, None]
         start = self.sure.outputs(rows[:, None], None if x_rows is None else x_rows[:, None])
