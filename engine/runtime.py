@@ -2,8 +2,10 @@
 
 One thread, the CPU provider, and graph optimisation off: then the operators of the file are executed one by one and the
 run stays inside the class of executions that `f32-any` speaks of.  With optimisation on, onnxruntime folds
-BatchNormalization into the weights of a convolution, which that class leaves out.  The version and the options are part
-of what a witness records (`describe`).
+BatchNormalization into the weights of a convolution, which that class leaves out.  Quantised networks are the other way
+round: with optimisation on, what stands between DequantizeLinear and QuantizeLinear is one product of integers, which
+is how `int-exact` reads it; with it off, it is a sum of float32 numbers.  The version and the options are part of what
+a witness records (`describe`).
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ import numpy.typing as npt
 from farkas.ir.errors import FarkasError
 from farkas.ir.onnx_wire import decompressed
 
-Float32 = npt.NDArray[np.float32]
+Numbers = npt.NDArray[Any]
 PROVIDER = "CPUExecutionProvider"
+FLOAT = "tensor(float)"
+TYPES = {FLOAT: np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32}
 
 
 class RuntimeFailure(FarkasError):
@@ -29,8 +33,10 @@ class RuntimeFailure(FarkasError):
 class Runtime:
     """One network loaded into onnxruntime."""
 
-    def __init__(self, network: bytes, *, optimised: bool = False) -> None:
-        """network: the bytes of an .onnx file, gzip-compressed or not; optimised: all graph optimisations, or none."""
+    def __init__(self, network: bytes, *, optimised: bool = False, integers: bool = False) -> None:
+        """network: the bytes of an .onnx file, gzip-compressed or not; optimised: all graph optimisations, or none;
+        integers: inputs and outputs may be integers as well, of `TYPES`.
+        """
         import onnxruntime
 
         self.version: str = onnxruntime.__version__
@@ -49,10 +55,10 @@ class Runtime:
             raise RuntimeFailure(
                 f"onnxruntime {self.version} does not load the network: {_first_line(error)}"
             ) from error
-        self._name, self._shape = self._interface()
+        self._name, self._shape, self.input_type, self.output_type = self._interface(integers)
 
-    def _interface(self) -> tuple[str, tuple[int, ...]]:
-        """Name and shape of the only input; dynamic dimensions are 1."""
+    def _interface(self, integers: bool) -> tuple[str, tuple[int, ...], Any, Any]:
+        """Name and shape of the only input, dynamic dimensions 1, and the element types of input and output."""
         initialised = {value.name for value in self._session.get_overridable_initializers()}
         inputs = [value for value in self._session.get_inputs() if value.name not in initialised]
         outputs = self._session.get_outputs()
@@ -60,29 +66,33 @@ class Runtime:
             raise RuntimeFailure(
                 f"the network has {len(inputs)} inputs and {len(outputs)} outputs; replay wants one of each"
             )
+        wanted = TYPES if integers else {FLOAT: np.float32}
         for value in (inputs[0], outputs[0]):
-            if value.type != "tensor(float)":
-                raise RuntimeFailure(f"'{value.name}' has type {value.type}; replay wants tensor(float)")
-        return inputs[0].name, tuple(d if isinstance(d, int) else 1 for d in inputs[0].shape)
+            if value.type not in wanted:
+                raise RuntimeFailure(f"'{value.name}' has type {value.type}; replay wants {' or '.join(wanted)}")
+        shape = tuple(d if isinstance(d, int) else 1 for d in inputs[0].shape)
+        return inputs[0].name, shape, TYPES[inputs[0].type], TYPES[outputs[0].type]
 
-    def run(self, x: Float32) -> Float32:
+    def run(self, x: Numbers) -> Numbers:
         """Outputs (..., m), flat, of the points x (..., n), flat; each point is one call, so no batch changes its bits.
 
-        Raises RuntimeFailure when the sizes do not fit or onnxruntime fails.
+        Raises RuntimeFailure when sizes or types do not fit or onnxruntime fails.
         """
         size = math.prod(self._shape)
-        if x.dtype != np.float32 or x.shape[-1] != size:
-            raise RuntimeFailure(f"the network takes {size} float32 values, not {x.shape[-1]} of type {x.dtype}")
+        if x.dtype != self.input_type or x.shape[-1] != size:
+            raise RuntimeFailure(
+                f"the network takes {size} {np.dtype(self.input_type)} values, not {x.shape[-1]} of type {x.dtype}"
+            )
         outputs = [self.run_shaped(point.reshape(self._shape)).ravel() for point in x.reshape(-1, size)]
         return np.stack(outputs).reshape(*x.shape[:-1], -1)
 
-    def run_shaped(self, x: Float32) -> Float32:
+    def run_shaped(self, x: Numbers) -> Numbers:
         """The output for one input tensor as onnxruntime takes it, batch axis included."""
         try:
             (y,) = self._session.run(None, {self._name: np.ascontiguousarray(x)})
         except self._errors as error:
             raise RuntimeFailure(f"onnxruntime {self.version} fails on an input: {_first_line(error)}") from error
-        return np.asarray(y, dtype=np.float32)
+        return np.asarray(y, dtype=self.output_type)
 
     def describe(self) -> str:
         """Version, provider, options and machine: what has to be stated with bits that it returned."""
