@@ -222,8 +222,9 @@ def default_semantics(graph: Graph) -> Semantics:
 
 
 def _is_quantised(graph: Graph) -> bool:
-    kinds = {node.op.onnx for node in graph.nodes}
-    return any("Quantize" in kind or kind.startswith("QLinear") or kind.endswith("Integer") for kind in kinds)
+    from farkas.ir.integer_lowering import is_quantised
+
+    return is_quantised(graph)
 
 
 def parse_semantics(word: str) -> Semantics:

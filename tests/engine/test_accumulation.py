@@ -74,7 +74,7 @@ def test_trees_that_are_no_chain_are_called_so() -> None:
 def test_the_runtime_is_revealed_as_the_order_that_its_bits_match() -> None:
     """Two ways to look at onnxruntime that share nothing: every bit of random products, and the shape of the tree."""
     found = fingerprints((False,))
-    matching = [order for order in ORDERS if found[False, order].matches]
+    matching: list[Order] = [order for order in ORDERS if found[False, order].matches]
     assert len(matching) <= 1
     stated = {reveal(declared(order)) for order in matching}
 
