@@ -66,7 +66,7 @@ def _apply(alg: Binary32, node: Node, operands: list[Float32], shape: tuple[int,
     """The node's value for each of shape[0] points; operands have the points as their leading axis."""
     if isinstance(node.op, Reshape):
         return operands[0].reshape(shape)
-    chosen = alg if alg.order != "mlas-k256-fma" or _is_plain_product(node) else _NoSums(alg.order)
+    chosen = alg if alg.order != "mlas-k256-fma" or is_plain_product(node) else _NoSums(alg.order)
     try:
         if isinstance(node.op, _BATCHED) and len({operand.ndim for operand in operands}) == 1:
             value = node.op.denote(chosen, *operands)
@@ -82,7 +82,7 @@ def _apply(alg: Binary32, node: Node, operands: list[Float32], shape: tuple[int,
         raise
 
 
-def _is_plain_product(node: Node) -> bool:
+def is_plain_product(node: Node) -> bool:
     """MatMul by a constant, or Gemm without scaling; a bias per row only."""
     op = node.op
     if not isinstance(op, Linear):

@@ -120,7 +120,7 @@ class Builder:
         count, relative, peak, magnitude = 0, 0.0, 0.0, np.zeros(size)
         for value in values:
             index = np.broadcast_to(np.arange(value.size).reshape(value.shape), shape).ravel()
-            found = self._group(value.node, index)
+            found = self.group(value.node, index)
             if found is None:
                 terms.append(Term(Selection(index, value.size), value.node))
                 count += 1
@@ -146,7 +146,7 @@ class Builder:
         rounding = Rounding(count, relative, is_sum=True, peak=peak)
         return Value(self.append(Affine(tuple(terms), bias, rounding, magnitude), size), shape)
 
-    def _group(self, number: int, index: Indices) -> tuple[Affine, Indices] | None:
+    def group(self, number: int, index: Indices) -> tuple[Affine, Indices] | None:
         """The summation group of which node `number`, read at `index`, is elements, and which; None: of no such group.
 
         Data movement that only takes elements of one tensor (Transpose, Slice, Gather, Expand) is looked through; what
@@ -164,15 +164,18 @@ class Builder:
 
     def program(self, output: Value) -> Program:
         """The program of the nodes on which `output` depends (an Add leaves the groups it took over unread)."""
+        place = self.places(output)
+        nodes = tuple(redirected(self.nodes[i], place) for i in place)
+        names = tuple(self.names[i] for i in place)
+        return Program(nodes, tuple(self.sizes[i] for i in place), place[output.node], names)
+
+    def places(self, output: Value) -> dict[int, int]:
+        """Where the nodes on which `output` depends stand in its program, in order."""
         live = {0, output.node}
         for i in range(output.node, -1, -1):
             if i in live:
                 live.update(sources(self.nodes[i]))
-        kept = sorted(live)
-        place = {old: new for new, old in enumerate(kept)}
-        nodes = tuple(redirected(self.nodes[i], place) for i in kept)
-        names = tuple(self.names[i] for i in kept)
-        return Program(nodes, tuple(self.sizes[i] for i in kept), place[output.node], names)
+        return {old: new for new, old in enumerate(sorted(live))}
 
 
 def _sum_exactly(biases: Sequence[Vector], size: int) -> tuple[Vector, bool]:
@@ -191,6 +194,12 @@ def lower(graph: Graph) -> Program:
 
     Raises UnsupportedOperator for graphs with several inputs or outputs.
     """
+    builder, values = build(graph)
+    return builder.program(values[graph.outputs[0]])
+
+
+def build(graph: Graph) -> tuple[Builder, dict[str, Value]]:
+    """All core nodes that the operators of a graph lower to, and where each tensor stands; raises as `lower`."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise UnsupportedOperator(
             f"the network has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; one of each is supported"
@@ -202,4 +211,4 @@ def lower(graph: Graph) -> Program:
         builder.current = node.name
         value = node.op.lower(builder, *(values[operand] for operand in node.inputs))
         values[node.name] = builder.reshape(value, graph.shapes[node.name])
-    return builder.program(values[graph.outputs[0]])
+    return builder, values
