@@ -5,25 +5,12 @@ declared order with roundNearestTiesToEven, that y is finite, and that all atoms
 about that order alone, and a model is an input whose run violates in it, bit for bit.  Runs whose output is not finite
 are no witnesses, as everywhere here.
 
-Atoms are read in exact rationals over binary32 values, so none of their arithmetic may round:
-
-  - a v <= c with one variable: v is compared with c / a rounded to the side on which the binary32 numbers are that
-    satisfy it; there is none between the two.
-  - u <= v: fp.leq.
-  - Otherwise the atom is scaled to integers, a_1 v_1 + ... + a_n v_n <= c, and summed up in a wider format in which
-    everything is exact but the last addition: that is one fma, rounded upward for <= and downward for <.  A sum is at
-    most c just when its rounding upward is, for c itself is a number of the format.  A product a v has
-    24 + (significant bits of a) bits; binary64 does for two variables and coefficients of up to 29 bits.  A sum of
-    several products is a multiple of 2^-149 below 2^128 sum |a|, which fixes the width; that is some 280 bits, which
-    bitwuzla and z3 take and cvc5 does not.  Beyond 512 bits the atom is refused: the encoding over the reals has it.
-
 Every operation is named by a define-fun of its own, in the order in which the network computes; a comment names the
 tensor element that it is the value of.  With presolve each term has its float-exact bounds asserted (see fp_terms).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,23 +19,17 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from farkas.encoders.fp_atoms import NEAREST, atom_text, bits_text, literal
 from farkas.encoders.fp_terms import FpTerms, Kind, Term, variables
 from farkas.ir.algebra import Array
 from farkas.ir.binary32 import parse_order
 from farkas.ir.errors import FarkasError
 from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
-from farkas.specs.boxes import Box32, binary32_box, down32, up32
+from farkas.specs.boxes import Box32, binary32_box
 from farkas.specs.query import Atom, Case, Property
 
 SORT = "(_ FloatingPoint 8 24)"
-NEAREST = "roundNearestTiesToEven"
-EXPONENT_BITS, SIGNIFICANT_BITS = 11, 53  # of the format for atoms; wider where binary64 is not exact
-WIDEST = 512
-
-
-class NoExactAtom(FarkasError):
-    """An atom whose exact reading no floating-point format within reason holds."""
 
 
 def smtlib_fp(graph: Graph, asked: Property | Case, order: str, *, presolve: bool = False) -> str:
@@ -107,7 +88,7 @@ class Formula:
         yield f"; binary32, order {self.order}, round to nearest, ties to even; satisfiable: some run is unsafe"
         if self.graph.sha256:
             yield f"; network sha256 {self.graph.sha256}"
-        yield "(set-logic QF_FP)"
+        yield f"(set-logic {'QF_BVFP' if self._summed else 'QF_FP'})"
         yield "(set-option :produce-models true)"
         for term in self.inputs:
             if term.kind is Kind.VARIABLE:
@@ -120,6 +101,8 @@ class Formula:
         for y in self.outputs:
             if not y.is_number:
                 yield f"(assert (not (or (fp.isNaN {_ref(y)}) (fp.isInfinite {_ref(y)}))))"
+        for v in sorted(self._summed):
+            yield from bits_text(v)
         yield f"(assert {_some([self._case(*pair) for pair in zip(self.cases, self.boxes, strict=True)])})"
         yield "(check-sat)"
         names = [term.name for term in self.inputs if term.kind is Kind.VARIABLE]
@@ -140,90 +123,32 @@ class Formula:
 
     def _case(self, case: Case, box: Box32) -> str:
         ends = zip(self.inputs, box.lower, box.upper, strict=True)
-        inside = [_between(_ref(x), low, high) for x, low, high in ends if x.kind is Kind.VARIABLE]
+        inside = [_input(_ref(x), low, high) for x, low, high in ends if x.kind is Kind.VARIABLE]
         unsafe = _some([_all([self._atom(atom) for atom in atoms]) for atoms in case.disjuncts])
         return _all([*inside, unsafe])
 
+    @cached_property
+    def _summed(self) -> set[str]:
+        """Values whose bits an atom reads."""
+        atoms = [self._read(atom) for case in self.cases for atoms in case.disjuncts for atom in atoms]
+        return {v for terms, c, strict in atoms for v in atom_text(terms, c, strict=strict).summed}
+
     def _atom(self, atom: Atom) -> str:
+        terms, c, strict = self._read(atom)
+        return atom_text(terms, c, strict=strict).text
+
+    def _read(self, atom: Atom) -> tuple[list[tuple[str, Fraction]], Fraction, bool]:
+        """An atom over names, without constants, and each name once; 0 < 0 where an output is no number."""
         pairs = [(self.inputs[i], a) for i, a in atom.x] + [(self.outputs[j], b) for j, b in atom.y]
-        return atom_text([(_ref(term), a) for term, a in pairs], atom.c, strict=atom.strict)
-
-
-def atom_text(terms: Sequence[tuple[str, Fraction]], c: Fraction, *, strict: bool) -> str:
-    """`sum a v <= c` (< c when strict) over finite binary32 values v, exactly; raises NoExactAtom."""
-    match terms:
-        case []:
-            return "true" if c > 0 or (c == 0 and not strict) else "false"
-        case [(v, a)]:
-            return _single(v, a, c, strict=strict)
-        case [(u, a), (v, b)] if a == -b and c == 0:
-            return f"({_less(strict)} {u} {v})" if a > 0 else f"({_less(strict)} {v} {u})"
-        case _:
-            return _wide(terms, c, strict=strict)
-
-
-def _single(v: str, a: Fraction, c: Fraction, *, strict: bool) -> str:
-    limit = c / a
-    bound = down32(limit) if a > 0 else up32(limit)
-    if bound is None:
-        return "false"  # every finite number lies on the other side
-    less = _less(strict and Fraction(bound) == limit)
-    end = literal(np.float32(bound))
-    return f"({less} {v} {end})" if a > 0 else f"({less} {end} {v})"
-
-
-def _wide(terms: Sequence[tuple[str, Fraction]], c: Fraction, *, strict: bool) -> str:
-    scale = math.lcm(c.denominator, *(a.denominator for _, a in terms))
-    weights = sorted(((int(a * scale), v) for v, a in terms), key=lambda pair: _significant(pair[0]))
-    limit = int(c * scale)
-    significant = _width([a for a, _ in weights], limit)
-    form = f"{EXPONENT_BITS} {significant}"
-    total = ""
-    for k, (a, v) in enumerate(weights):
-        value, factor = f"((_ to_fp {form}) {NEAREST} {v})", _integer(a, significant)
-        mode = NEAREST if k < len(weights) - 1 else "roundTowardNegative" if strict else "roundTowardPositive"
-        total = f"(fp.fma {mode} {factor} {value} {total})" if total else f"(fp.mul {NEAREST} {factor} {value})"
-    return f"({_less(strict)} {total} {_integer(limit, significant)})"
-
-
-def _width(weights: Sequence[int], limit: int) -> int:
-    """Significant bits in which all but the last sum is exact."""
-    size = sum(abs(a) for a in weights)
-    numbers = max(_significant(a) for a in (*weights, limit))
-    partial = 24 + _significant(weights[0]) if len(weights) == 2 else 128 + 149 + size.bit_length()
-    width = max(SIGNIFICANT_BITS, numbers, partial)
-    if width > WIDEST or max(size, abs(limit)).bit_length() > 2 ** (EXPONENT_BITS - 1) - 130:
-        raise NoExactAtom(
-            f"an atom needs {width} bits to be read exactly, more than the {WIDEST} that are in reach of the "
-            "floating-point theory; its encoding over the reals (--format smt2-lra) has no such limit"
-        )
-    return width
-
-
-def _significant(value: int) -> int:
-    """Bits from the highest to the lowest one that is set."""
-    magnitude = abs(value)
-    return magnitude.bit_length() - ((magnitude & -magnitude).bit_length() - 1) if magnitude else 0
-
-
-def _integer(value: int, significant: int) -> str:
-    """An integer as a literal of the wide format, in which it is exact."""
-    if value == 0:
-        return f"(_ +zero {EXPONENT_BITS} {significant})"
-    exponent = abs(value).bit_length() - 1
-    fraction = (abs(value) - (1 << exponent)) * 2 ** (significant - 1)
-    assert fraction % (1 << exponent) == 0, f"{value} has more than {significant} bits"
-    biased = exponent + 2 ** (EXPONENT_BITS - 1) - 1
-    bits = f"{fraction >> exponent:0{significant - 1}b}"
-    return f"(fp #b{int(value < 0)} #b{biased:0{EXPONENT_BITS}b} #b{bits})"
-
-
-def literal(value: np.float32) -> str:
-    """A binary32 number, bit by bit; NaN and infinities by name."""
-    if np.isnan(value):
-        return "(_ NaN 8 24)"
-    bits = f"{int(value.view(np.uint32)):032b}"
-    return f"(fp #b{bits[0]} #b{bits[1:9]} #b{bits[9:]})"
+        weights, c = dict[str, Fraction](), atom.c
+        for term, a in pairs:
+            if term.value is None:
+                weights[_ref(term)] = weights.get(_ref(term), Fraction(0)) + a
+            elif np.isfinite(term.value):
+                c -= a * Fraction(float(term.value))
+            else:
+                return [], Fraction(0), True
+        return [(v, a) for v, a in weights.items() if a], c, atom.strict
 
 
 def _ref(term: Term) -> str:
@@ -253,11 +178,15 @@ def _choice(kind: Kind, p: Term, q: Term) -> str:
 
 
 def _between(v: str, low: np.float32, high: np.float32) -> str:
+    """low <= v <= high; an equation where that is one number, for solvers substitute those."""
+    if low == high:
+        return f"({'=' if low != 0 else 'fp.eq'} {v} {literal(low)})"
     return f"(and (fp.leq {literal(low)} {v}) (fp.leq {v} {literal(high)}))"
 
 
-def _less(strict: bool) -> str:
-    return "fp.lt" if strict else "fp.leq"
+def _input(x: str, low: np.float32, high: np.float32) -> str:
+    """The same for an input, of whose zeros +0 may stand for both."""
+    return f"(= {x} {literal(low + np.float32(0))})" if low == high else _between(x, low, high)
 
 
 def _all(parts: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ Both zeros are one value, as in farkas.ir.binary32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +88,7 @@ class FloatIntervals:
     def div(self, a: Array, b: Array) -> Array:
         """Quotients; unknown where the divisor may be 0."""
         with np.errstate(all="ignore"):
-            ends = [x / y for x in (a["lo"], a["hi"]) for y in (b["lo"], b["hi"])]
-            hull = _hull(ends)
+            hull = _hull([np.divide(x, y) for x in (a["lo"], a["hi"]) for y in (b["lo"], b["hi"])])
             unknown = (b["lo"] <= 0) & (b["hi"] >= 0)
             return pairs(np.where(unknown, np.float32(np.nan), hull["lo"]), hull["hi"])
 
@@ -146,6 +146,6 @@ def _sums(alg: Binary32, weight: Float32, x: Float32, bias: Float32 | None) -> F
     return y
 
 
-def _hull(ends: list[Float32]) -> Array:
+def _hull(ends: Sequence[Any]) -> Array:
     """Interval of the candidates' extremes; unknown where one is NaN."""
     return pairs(np.minimum.reduce(np.broadcast_arrays(*ends)), np.maximum.reduce(np.broadcast_arrays(*ends)))
