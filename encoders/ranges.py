@@ -16,6 +16,7 @@ from farkas.ir.core import Affine, Input, Program, Relu
 from farkas.ir.linear import Selection, Vector
 
 Range = tuple[Vector, Vector]
+Operands = tuple[int, int, int]  # two nodes and a sign
 TINY = 2.0**-1000  # above what underflow loses
 
 
@@ -25,8 +26,12 @@ def node_ranges(
     x_upper: Vector,
     known: Mapping[int, Range],
     errors: Mapping[int, Vector],
+    maxima: Mapping[int, Operands] | None = None,
 ) -> list[Range]:
-    """Per node (lowest, highest), each (n,); known: proved bounds of some Affine nodes; errors: E of Affine nodes."""
+    """Per node (lowest, highest), each (n,); known: proved bounds of some Affine nodes; errors: E of Affine nodes.
+
+    maxima: Affine nodes that are the maximum (sign 1) or minimum (sign -1) of two nodes.
+    """
     found: list[Range] = []
     for v, node in enumerate(program.nodes):
         match node:
@@ -34,6 +39,8 @@ def node_ranges(
                 found.append((np.asarray(x_lower, dtype=np.float64), np.asarray(x_upper, dtype=np.float64)))
             case Affine():
                 found.append(_both(known.get(v), _affine(node, found, errors.get(v))))
+                if maxima and v in maxima:
+                    found[v] = _both(_extreme(*maxima[v], found), found[v])
             case Relu(source=source):
                 found.append((np.maximum(found[source][0], 0.0), np.maximum(found[source][1], 0.0)))
             case _:
@@ -59,6 +66,12 @@ def _affine(node: Affine, found: list[Range], error: Vector | None) -> Range:
         count += term.map.cols + 4
     slack = size * (count * 2.0**-51) + TINY
     return mid - radius - slack, mid + radius + slack
+
+
+def _extreme(first: int, second: int, sign: int, found: list[Range]) -> Range:
+    """The range of the larger (sign 1) or the smaller (sign -1) of two nodes."""
+    pick = np.maximum if sign > 0 else np.minimum
+    return pick(found[first][0], found[second][0]), pick(found[first][1], found[second][1])
 
 
 def _both(known: Range | None, derived: Range) -> Range:

@@ -239,12 +239,13 @@ def _comment(prop: Property, options: EncodingOptions, semantics: Semantics, wor
         (
             f"A query about a neural network, semantics {semantics.value}; property sha256 {prop.sha256 or 'unknown'}.",
             "Feasible if some execution of the network is unsafe; infeasible: none is.",
-            f"Neurons: {options.phases} ({exact.get(options.phases, 'one binary for each unstable one')}).",
+            f"Neurons: {options.phases} ({exact.get(options.phases, 'one binary for each unstable one')}); "
+            f"maxima: {options.maxima}; errors: {options.errors}.",
             f"Choices: {len(prop.cases)} cases, {len(work.disjuncts)} disjuncts, {work.atoms} atoms.",
             f"Strict atoms, read as closed ones: {strict}.",
             "Ends, thresholds and big-M constants are rounded outward; solvers have tolerances besides, so that their",
             "answers prove nothing: replay a feasible point, certify an infeasible model.",
             "Columns: input_0_I; of node N, called NAME: value_N_NAME_I before a Relu, relu_N_NAME_I after it, and",
-            "phase_N_NAME_I, whether it is active.",
+            "phase_N_NAME_I, whether it is active; case_I and disjunct_CASE_J, which ones are chosen.",
         )
     )

@@ -69,13 +69,22 @@ def cases(draw: st.DrawFn) -> Case:
     return case(*draw(boxes(2)), *disjuncts)
 
 
+ways = st.fixed_dictionaries(
+    {
+        "phases": st.sampled_from(["big-m", "multiple-choice"]),
+        "maxima": st.sampled_from(["chain", "big-m", "multiple-choice"]),
+        "errors": st.sampled_from(["rows", "columns"]),
+    }
+)
+
+
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seeds, st.sampled_from(EXACT_SHAPES), st.lists(cases(), min_size=1, max_size=3))
+@given(seeds, st.sampled_from(EXACT_SHAPES), st.lists(cases(), min_size=1, max_size=3), ways)
 def test_the_model_is_feasible_exactly_when_some_point_is_unsafe(
-    tmp_path: Path, seed: int, shape: str, drawn: list[Case]
+    tmp_path: Path, seed: int, shape: str, drawn: list[Case], way: dict[str, str]
 ) -> None:
     program = varied(np.random.default_rng(seed), shape).program
-    found = whole(program, property_of(drawn))
+    found = whole(program, property_of(drawn), **way)
     result = solve_milp(found.model, MilpLimits(time_s=20.0))
     answer = result.status is Status.OPTIMAL
     if any(witness(program, loosened(one, Fraction(0))) for one in drawn):
