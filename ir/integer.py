@@ -185,7 +185,7 @@ def node_range(
             return np.minimum(*ends), np.maximum(*ends)
         case Greatest(groups=groups, source=source):
             l, u = found[source]
-            return np.asarray(l[groups].max(axis=-1)), np.asarray(u[groups].max(axis=-1))
+            return np.asarray(l[..., groups].max(axis=-1)), np.asarray(u[..., groups].max(axis=-1))
         case _:
             assert_never(node)
 
