@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farkas.engine.arm_parts import CASE_SLICE_S, Cases, Roots, Task, total
+from farkas.engine.arm_parts import CASE_SLICE_S, Cases, Roots, Task, inputs_free, total
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Matrix
@@ -31,30 +31,31 @@ HUNT_SHARE = 0.25  # of the time of a case's tree goes to hunts, each of them at
 
 
 class MilpArm:
-    """Cases whose roots leave at most `few` neurons open (None: any number), in turn."""
+    """Cases by turns.  limits: unstable neurons up to which it claims a case, and up to which it takes one at all when
+    its turn comes; None: it claims nothing and takes any."""
 
     name = "milp"
 
-    def __init__(self, task: Task, roots: Roots, few: int | None = None) -> None:
-        self.task, self.roots, self.few = task, roots, few
+    def __init__(self, task: Task, roots: Roots, limits: tuple[int, int] | None = None) -> None:
+        self.task, self.roots, self.limits = task, roots, limits
         self._cases = Cases(list(range(task.cases)))
         self._trees: dict[int, Guided] = {}
         self._declined: set[int] = set()
 
     @property
     def why(self) -> str:
-        return "any number of neurons may be unstable" if self.few is None else f"at most {self.few} unstable neurons"
+        return inputs_free(self.task)
 
     @property
     def claim(self) -> str:
         """Why the arm should work next: a case's root is bounded and leaves few neurons open; empty when none is."""
-        if self.few is None:
+        if self.limits is None:
             return ""
         for case in self._cases.left:
             unstable = self.roots.unstable_of(case)
-            if case not in self._trees and unstable is not None and 0 < unstable <= self.few:
+            if case not in self._trees and unstable is not None and 0 < unstable <= self.limits[0]:
                 neurons = "neuron is" if unstable == 1 else "neurons are"
-                return f"{unstable} {neurons} unstable at the root, at most {self.few}"
+                return f"{unstable} {neurons} unstable at the root, at most {self.limits[0]}"
         return ""
 
     @property
@@ -97,7 +98,7 @@ class MilpArm:
             if case not in self._cases.left:
                 return
             guided = Guided(self.roots.root(case), self.task.milp_solver)
-            if not guided.suits(self.few):
+            if not guided.suits(None if self.limits is None else self.limits[1]):
                 self._declined.add(case)
                 return
             self._trees[case] = guided
@@ -153,11 +154,11 @@ class Guided:
     def is_closed(self) -> bool:
         return not self.waiting and not self.stuck
 
-    def suits(self, few: int | None) -> bool:
-        """Whether the root leaves few enough neurons open for programs of a size that a solver can be given."""
+    def suits(self, most: int | None) -> bool:
+        """Whether the root leaves at most so many neurons open, and programs of a size that a solver can be given."""
         if not self.root.open:
             return True
-        return (few is None or len(self.root.columns) <= few) and self.leaves.prover.is_affordable
+        return (most is None or len(self.root.columns) <= most) and self.leaves.prover.is_affordable
 
     def start(self) -> None:
         """Begin the tree with what the root closed; of the disjuncts left the one that fails by least comes first."""

@@ -30,18 +30,19 @@ __all__ = ["InputArm", "MilpArm", "ReluArm", "Roots", "Task", "arms"]
 
 FEW_INPUTS = 12  # free inputs up to which boxes are cut first; twice as many where a root of all neurons is dear
 MANY_INPUTS = 64  # beyond which they are not cut at all
-FEW_UNSTABLE = 30  # neurons up to which linear programs guide a tree
+FEW_UNSTABLE = 30  # neurons up to which linear programs guide a tree before anything else is tried
+MANY_UNSTABLE = 100  # beyond which they do so only where no other arm is allowed
 
 
 def arms(task: Task) -> list[Arm]:
     """The arms that fit the structure and are allowed, in the order in which they first run."""
     allowed = [name for name in _order(task) if task.allows(name)]
-    few = FEW_UNSTABLE if len(allowed) > 1 else None
+    limits = (FEW_UNSTABLE, MANY_UNSTABLE) if len(allowed) > 1 else None
     roots = Roots(task)
     makers: dict[str, Callable[[], Arm]] = {
         "input-splitting": lambda: InputArm(task),
         "relu-splitting": lambda: ReluArm(task, roots),
-        "milp": lambda: MilpArm(task, roots, few),
+        "milp": lambda: MilpArm(task, roots, limits),
     }
     return [makers[name]() for name in allowed]
 

@@ -29,6 +29,7 @@ from farkas.ir.relaxation import upper_line
 from farkas.runtime_cuda.relaxation import Relaxation
 
 LARGEST_WEIGHT = 256.0  # of an atom, and of a coefficient in a leaf without atoms
+FINE_WEIGHT = 65536.0  # of an atom, where 256 steps lose a narrow margin
 PIN_NOISE = 1e-9  # relative: smaller multipliers of an LP are zeros
 
 
@@ -113,14 +114,15 @@ class _Step:
         return np.stack([self.target, coef - pins]), byte, pins
 
 
-def integers(weights: Vector, rows: Matrix) -> Vector:
-    """The weights as integers up to LARGEST_WEIGHT in nearly the same proportion, at least one of them >= 1.
+def integers(weights: Vector, rows: Matrix, largest: float = LARGEST_WEIGHT) -> Vector:
+    """The weights as integers up to `largest` in nearly the same proportion, at least one of them >= 1.
 
     Only one is not 0 where a weighted sum of the rows (M, n) might have to be rounded: the row must be the exact one.
     """
     if not len(weights) or weights.max() <= 0:
         return np.asarray(weights * 0.0)
-    is_exact = bool((rows == np.floor(rows)).all()) and float(abs(rows).sum(axis=0).max(initial=0.0)) < 2.0**53 / 1024
-    if not is_exact or np.count_nonzero(weights > weights.max() / (2 * LARGEST_WEIGHT)) == 1:
+    is_whole = bool((rows == np.floor(rows)).all())
+    is_exact = is_whole and float(abs(rows).sum(axis=0).max(initial=0.0)) < 2.0**51 / largest
+    if not is_exact or np.count_nonzero(weights > weights.max() / (2 * largest)) == 1:
         return np.asarray((np.arange(len(weights)) == weights.argmax()) * 1.0)
-    return np.asarray(np.floor(weights * (LARGEST_WEIGHT / weights.max()) + 0.5))
+    return np.asarray(np.floor(weights * (largest / weights.max()) + 0.5))

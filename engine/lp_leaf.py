@@ -29,7 +29,7 @@ from farkas.encoders.highs import Status
 from farkas.encoders.relu_network import Encoding, coefficients, encode
 from farkas.encoders.subproblem import SAME, UPPER, ZERO, Atoms, dual_basis
 from farkas.engine.budget import Budget
-from farkas.engine.lp_duals import LARGEST_WEIGHT, Descent, descend, integers
+from farkas.engine.lp_duals import FINE_WEIGHT, LARGEST_WEIGHT, Descent, descend, integers
 from farkas.engine.lp_session import Session
 from farkas.engine.problem import Matrix, Vector
 from farkas.engine.tree import Closing
@@ -205,17 +205,33 @@ class LeafProver:
         self, lower: Vector, upper: Vector, disjunct: Disjunct, session: Session, duals: Vector
     ) -> tuple[Closing | None, float, Descent]:
         """The closing of the atoms as the duals weigh them, if its outward bound clears the thresholds; by how much it
-        does; and the row with its slopes and pins."""
+        does; and the row with its slopes and pins.  Coarse weights come first: fine ones make larger certificates."""
         weights = session.weights(duals)
         rows = (
             disjunct.y_rows if disjunct.x_rows is None else np.concatenate([disjunct.y_rows, disjunct.x_rows], axis=1)
         )
-        whole = integers(weights, rows)
-        scale = float(whole.sum() / weights.sum()) if whole.any() else 1.0
-        descent = self._descent(lower, upper, disjunct, whole, duals, scale)
+        best: tuple[Closing | None, float, Descent] | None = None
+        for largest in (LARGEST_WEIGHT, FINE_WEIGHT):
+            whole = integers(weights, rows, largest)
+            scale = float(whole.sum() / weights.sum()) if whole.any() else 1.0
+            descent = self._descent(lower, upper, disjunct, whole, duals, scale)
+            closing, proved = self._weighted(lower, upper, disjunct, session.size, whole, descent)
+            if best is None or closing is not None:
+                best = closing, proved, descent
+            if closing is not None:
+                break
+            if np.count_nonzero(whole) < 2 or proved < -REPAIRABLE * session.size * float(whole.sum()):
+                break
+        assert best is not None, "coarse weights are always tried"
+        return best
+
+    def _weighted(
+        self, lower: Vector, upper: Vector, disjunct: Disjunct, size: float, whole: Vector, descent: Descent
+    ) -> tuple[Closing | None, float]:
+        """The closing by atoms of integer weights (M,), and by how much their sum clears its threshold."""
         used = np.flatnonzero(whole)
         if not len(used):
-            return None, -np.inf, descent
+            return None, -np.inf
         # Thresholds are floats rounded up; their weighted sum is raised over its own rounding.
         part, thresholds = whole[used], disjunct.thresholds[used]
         limit = float(part @ thresholds + (part @ abs(thresholds)) * 2.0**-50)
@@ -226,10 +242,10 @@ class LeafProver:
             proved = float(found.value[0]) - limit
             if proved > needed or (proved >= needed and disjunct.strict[used].any()):
                 atoms = tuple((int(i), int(w)) for i, w in zip(used, part, strict=True))
-                return Closing(0, atoms, self._multipliers(found)), proved, descent
-            if proved < -needed - REPAIRABLE * session.size * float(part.sum()):
+                return Closing(0, atoms, self._multipliers(found)), proved
+            if proved < -needed - REPAIRABLE * size * float(part.sum()):
                 break
-        return None, proved, descent
+        return None, proved
 
     def _emptiness(self, lower: Vector, upper: Vector, ray: Vector) -> tuple[Closing | None, float]:
         """The closing without atoms; HiGHS does not promise the sign of its ray, so both are tried."""

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farkas.checker.check import check
 from farkas.encoders.highs import Status
-from farkas.engine import turns as turns_module
-from farkas.engine.arms import MilpArm, Roots
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct
 from farkas.engine.milp_arm import GuidedStep, guided_tree, hunt
 from farkas.engine.options import Options
 from farkas.engine.problem import Vector
 from farkas.engine.query import Query
+from farkas.engine.replay import Replayer
 from farkas.engine.tree import Fork, ProofTree, SplitNeuron, close
-from farkas.engine.verdict import Holds, Violated
+from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.ir.core import run_exact, run_float
 from farkas.specs.query import Semantics
@@ -30,7 +30,7 @@ from farkas.specs.vnnlib import read_property
 from tests.checker.nets import vnnlib
 from tests.engine.pieces import minimum
 from tests.engine.relaxed import Problem, disjunct, problem
-from tests.nets import EXACT_SHAPES, Box, boxes, dense, random_layers, seeds, varied
+from tests.nets import EXACT_SHAPES, Box, Net, affine, atom, boxes, case, dense, random_layers, seeds, varied
 
 plenty = Budget.of(None)
 quick = settings(deadline=None, max_examples=30)
@@ -153,26 +153,70 @@ def test_the_hunt_keeps_its_time() -> None:
     assert time.monotonic() - before < 6.0  # on a busy machine
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def asked(net: Net, box: Box, formula: str, semantics: Semantics) -> Query:
+    """The formula over the box, as text, so that certificates can name it."""
+    text = vnnlib(*box, net.program.output_size, formula)
+    return Query(net.graph, net.data, read_property(text), semantics, text)
+
+
+def alone(timeout_s: float = 20.0) -> Options:
+    return Options(timeout_s=timeout_s, certify=True, engines=frozenset({"milp"}))
+
+
+def accepted(verdict: Verdict, query: Query, word: str) -> None:
+    """The verdict is `word`, and the checker accepts what was written."""
+    assert isinstance(verdict, Holds | Violated) and verdict.word == word, verdict
+    assert verdict.certificate is not None
+    semantics = query.semantics.value
+    check(verdict.certificate, query.network, query.property_bytes, semantics=semantics, verdict=word)
+
+
+def decimal(value: Fraction) -> str:
+    """Rounded down to a millionth."""
+    number = value * 10**6 // 1
+    return f"{'-' if number < 0 else ''}{abs(number) // 10**6}.{abs(number) % 10**6:06d}"
+
+
+@settings(deadline=None, max_examples=15)
 @given(seeds, boxes(2), st.sampled_from([-1, 1]), st.sampled_from([Semantics.REAL, Semantics.F32_ANY]))
 def test_the_arm_alone_decides_and_the_checker_accepts_its_leaves(
-    monkeypatch: pytest.MonkeyPatch, seed: int, box: Box, side: int, semantics: Semantics
+    seed: int, box: Box, side: int, semantics: Semantics
 ) -> None:
     """Two disjuncts a sixty-fourth beside the exact minima, proved by guided trees, or violated by an LP's point."""
-    monkeypatch.setattr(turns_module, "arms", lambda task: [MilpArm(task, Roots(task))])
     net = dense(random_layers(np.random.default_rng(seed), (2, 6, 6, 2)))
     texts = []
     for row, left in (([1, -2], "(- Y_0 (* 2.0 Y_1))"), ([-1, 1], "(- Y_1 Y_0)")):
         least = minimum(net.program, *box, [Fraction(v) for v in row], [])
-        number = (least + Fraction(side, 64)) * 10**6 // 1
-        texts.append(f"(<= {left} {'-' if number < 0 else ''}{abs(number) // 10**6}.{abs(number) % 10**6:06d})")
-    text = vnnlib(*box, 2, f"(or (and {texts[0]}) (and {texts[1]}))")
-    asked = Query(net.graph, net.data, read_property(text), semantics, text)
-    verdict = verify(asked, Options(timeout_s=20.0, certify=True))
-    assert isinstance(verdict, Violated if side > 0 else Holds), verdict
-    assert verdict.certificate is not None
-    word = "sat" if side > 0 else "unsat"
-    check(verdict.certificate, net.data, asked.property_bytes, semantics=semantics.value, verdict=word)
+        texts.append(f"(<= {left} {decimal(least + Fraction(side, 64))})")
+    query = asked(net, box, f"(or (and {texts[0]}) (and {texts[1]}))", semantics)
+    accepted(verify(query, alone()), query, "sat" if side > 0 else "unsat")
+
+
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
+@pytest.mark.parametrize("inputs", [2, 90])
+def test_without_neurons_linear_programs_decide_conjunctions(inputs: int, semantics: Semantics) -> None:
+    """y = (x, -sqrt(2) x) of the first input: x <= 1/2 - d and x >= 1/2 + d, refuted by weights as sqrt(2) : 1."""
+    root = float(np.float32(np.sqrt(2.0)))
+    net = affine([[1.0] + [0.0] * (inputs - 1), [-root] + [0.0] * (inputs - 1)])
+    box = ((Fraction(0),) * inputs, (Fraction(1),) * inputs)
+    beyond = -Fraction(root) * (Fraction(1, 2) + Fraction(1, 2000))
+    formula = f"(and (<= Y_0 0.4995) (<= Y_1 {decimal(beyond)}))"
+    query = asked(net, box, formula, semantics)
+    accepted(verify(query, alone()), query, "unsat")
+    query = asked(net, box, f"(and (<= Y_0 0.5005) (<= Y_1 {decimal(beyond + Fraction(1, 400))}))", semantics)
+    accepted(verify(query, alone()), query, "sat")
+
+
+def test_what_is_stuck_is_a_gap_and_does_not_hold_up_the_other_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of forty cases cannot be decided: its threshold is the exact minimum, and nothing is replayed."""
+    net = dense([([[1.0], [1.0]], [0.0, 0.5]), ([[2.0, -2.0]], [0.0])])
+    monkeypatch.setattr(Replayer, "attempt", lambda self, number, case, point: None)
+    hard = case([-1], [1], [atom([1], -1)])
+    easy = [case([-1], [Fraction(k, 40)], [atom([1], Fraction(-21, 20))]) for k in range(1, 40)]
+    verdict = verify(net.query([hard, *easy]), replace(alone(), certify=False))
+    assert isinstance(verdict, Unknown) and verdict.reason is Reason.GAP
+    told = verdict.statistics
+    assert [arm.name for arm in told.arms] == ["milp"] and told.open == 0 and told.leaves > len(easy)
 
 
 def test_shares_fall_to_what_is_stuck() -> None:

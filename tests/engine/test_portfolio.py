@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,14 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from farkas.engine import portfolio as portfolio_module
-from farkas.engine import turns as turns_module
-from farkas.engine import verify as verify_module
-from farkas.engine.arms import InputArm, MilpArm, ReluArm, Roots, Task, arms
+from farkas.engine.arms import Task, arms
 from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget
 from farkas.engine.falsify import Attack
 from farkas.engine.options import Options
-from farkas.engine.portfolio import Arm, Portfolio
+from farkas.engine.portfolio import Portfolio
+from farkas.engine.replay import Replayer
 from farkas.engine.tree import ProofTree
 from farkas.engine.verdict import Holds, Unknown, Violated
 from farkas.engine.verify import verify
@@ -124,6 +123,33 @@ def test_most_of_the_time_goes_to_the_arm_that_should_end_first(clock: Clock) ->
     assert slow.ran > 20
 
 
+def test_an_arm_that_never_ran_may_claim_its_turn_in_anothers_first_slice(clock: Clock) -> None:
+    class Claiming(Scripted):
+        def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
+            for n, found in enumerate(super().rounds(budget)):
+                other.claim = "3 neurons are unstable" if n == 1 else other.claim
+                yield found
+
+    first, other = Claiming("first", clock, 1 / 40), Scripted("other", clock, 0.0)
+    made = finished(Portfolio.of(1, [first, other], quiet(), Budget.of(None)))
+    told = [(choice.arm, choice.why) for choice in made.choices[:3]]
+    assert told[:2] == [("first", "it stands here"), ("other", "3 neurons are unstable")]
+    assert told[2] == ("first", "other does not come nearer to its end"), "the switch back, with its reason"
+    assert made.proofs[0] == (first, first.tree) and made.switches == len(made.choices) - 1
+    assert [choice.time_s for choice in made.choices] == sorted(choice.time_s for choice in made.choices)
+
+
+def test_choices_tell_why_an_arm_was_left(clock: Clock) -> None:
+    class Short(Scripted):
+        def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
+            yield []
+
+    made = finished(Portfolio.of(1, [Short("a", clock, 0.0), Scripted("b", clock, 1.0)], quiet(), Budget.of(None)))
+    assert [choice.why for choice in made.choices] == ["it stands here", "a has nothing left to try"]
+    slow = finished(Portfolio.of(1, [Scripted("a", clock, 1e-3), Scripted("b", clock, 1.0)], quiet(), Budget.of(None)))
+    assert slow.choices[1].why.startswith("a would need some ") and slow.choices[1].why.endswith(" s more")
+
+
 def test_a_rising_margin_counts_as_progress(clock: Clock) -> None:
     """Neither closes anything for long; the second one's worst margin rises."""
 
@@ -204,6 +230,22 @@ def test_structure_orders_the_arms(inputs: int, names: list[str]) -> None:
     assert [arm.name for arm in arms(task(net, [case([-1] * inputs, [1] * inputs, [atom([1], -1000)])]))] == names
 
 
+@pytest.mark.parametrize("name", ["input-splitting", "relu-splitting", "milp"])
+@pytest.mark.parametrize("sizes", [(3, 4, 1), (90, 4, 1), (90, 2)])
+def test_an_arm_named_alone_works_whatever_the_structure(name: str, sizes: tuple[int, ...]) -> None:
+    net = dense(random_layers(np.random.default_rng(0), sizes))
+    query = case([-1] * sizes[0], [1] * sizes[0], [atom([1] * sizes[-1], -1000)])
+    assert [arm.name for arm in arms(replace(task(net, [query]), engines=frozenset({name, "lra"})))] == [name]
+
+
+def test_arms_that_are_not_named_do_not_work() -> None:
+    net = dense(random_layers(np.random.default_rng(0), (20, 4, 1)))
+    made = task(net, [case([-1] * 20, [1] * 20, [atom([1], -1000)])])
+    two = replace(made, engines=frozenset({"input-splitting", "milp"}))
+    assert [arm.name for arm in arms(two)] == ["milp", "input-splitting"]
+    assert arms(replace(made, engines=frozenset({"lra"}))) == []
+
+
 def test_fixed_inputs_do_not_count() -> None:
     net = dense(random_layers(np.random.default_rng(0), (90, 4, 1)))
     made = arms(task(net, [case([-1] * 90, [1] * 5 + [-1] * 85, [atom([1], -1000)])]))
@@ -216,15 +258,14 @@ def test_where_no_neuron_can_be_split_inputs_are_and_linear_programs_decide_conj
     assert [arm.name for arm in made] == ["input-splitting", "milp"]
 
 
-Make = Callable[[Task], Arm]
-ARMS: dict[str, Make] = {
-    "input": InputArm,
-    "relu": lambda made: ReluArm(made, Roots(made)),
-    "milp": lambda made: MilpArm(made, Roots(made)),
-}
+ARMS = ("input-splitting", "relu-splitting", "milp")
 
 
-@pytest.mark.parametrize("name", list(ARMS))
+def alone(name: str, timeout_s: float, *, certify: bool = False) -> Options:
+    return Options(timeout_s=timeout_s, certify=certify, engines=frozenset({name}))
+
+
+@pytest.mark.parametrize("name", ARMS)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(seed=seeds, box=boxes(2))
 def test_every_arm_alone_decides_as_exact_enumeration_does(name: str, seed: int, box: Box) -> None:
@@ -232,23 +273,21 @@ def test_every_arm_alone_decides_as_exact_enumeration_does(name: str, seed: int,
     net = dense(random_layers(rng, (2, 5, 4, 2)))
     cases = random_cases(rng, net.program, box, conjunctive=bool(rng.random() < 0.5))
     unsafe = any(witness(net.program, c) is not None for c in cases)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns_module, "arms", lambda made: [ARMS[name](made)])
-        verdict = verify(net.query(cases), Options(timeout_s=3.0))
+    verdict = verify(net.query(cases), alone(name, 3.0))
+    assert [arm.name for arm in verdict.statistics.arms] in ([], [name])
     assert not (isinstance(verdict, Holds) and unsafe) and not (isinstance(verdict, Violated) and not unsafe)
 
 
-@pytest.mark.parametrize("name", list(ARMS))
+@pytest.mark.parametrize("name", ARMS)
 def test_no_arm_proves_what_a_planted_witness_violates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The witness is the corner of least output; no attack and no candidate may find it, so nothing may be said."""
-    monkeypatch.setattr(turns_module, "arms", lambda made: [ARMS[name](made)])
-    monkeypatch.setattr(verify_module._Run, "_replay", lambda self, family, candidates: None)
+    monkeypatch.setattr(Replayer, "attempt", lambda self, number, case, point: None)
     for seed in range(3):
         net = dense(random_layers(np.random.default_rng(seed), (2, 6, 5, 2)))
         row = [Fraction(1), Fraction(-2)]
         planted = minimum(net.program, *BOX, row, ()) + Fraction(1, 512)
         for semantics in (Semantics.REAL, Semantics.F32_ANY):
-            verdict = verify(net.query([case(*BOX, [atom(row, planted)])], semantics), Options(timeout_s=0.4))
+            verdict = verify(net.query([case(*BOX, [atom(row, planted)])], semantics), alone(name, 0.4))
             assert isinstance(verdict, Unknown)
 
 
@@ -261,6 +300,23 @@ def test_statistics_say_which_arms_ran() -> None:
     assert sum(arm.time_s for arm in told.arms) + told.attack_s <= told.time_s + 0.01
     as_dict: dict[str, Any] = told.as_dict()
     assert as_dict["arms"][0]["name"] == "relu-splitting" and isinstance(as_dict["rules"], dict)
+
+
+def test_linear_programs_come_first_where_a_root_leaves_few_neurons_unstable() -> None:
+    """Twenty inputs; nine tenths of the least sampled output are below what the root can prove."""
+    rng = np.random.default_rng(5)
+    net = dense(random_layers(rng, (20, 8, 6, 1), eighths=False))
+    values = run_float(net.program, rng.uniform(-1, 1, (4000, 20)))[net.program.output]
+    query = net.query([case([-1] * 20, [1] * 20, [atom([1], round(float(values.min()) * 8) / 4)])])
+    verdict = verify(query, Options(timeout_s=10.0, certify=False))
+    told = verdict.statistics.as_dict()
+    assert isinstance(verdict, Holds) and told["unstable"] == 14
+    assert [choice["arm"] for choice in told["choices"]] == ["relu-splitting", "milp"]
+    assert told["choices"][0]["why"] == "20 inputs are free"
+    assert told["choices"][1]["why"].startswith("14 neurons are unstable at the root")
+    assert told["programs"] > 1 and told["switches"] == 1
+    many = verify(query, replace(Options(timeout_s=10.0), engines=frozenset({"relu-splitting"}))).statistics
+    assert [choice.arm for choice in many.choices] == ["relu-splitting"] and many.unstable == 14
 
 
 def test_an_undecided_answer_names_margin_open_nodes_and_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
