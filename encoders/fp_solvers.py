@@ -39,6 +39,7 @@ from farkas.specs.boxes import contains
 from farkas.specs.query import Case, Semantics
 
 Float32 = npt.NDArray[np.float32]
+_COMMAND = (sys.executable, "-m", "farkas.encoders.fp_worker")
 _POLL_S = 0.005
 _MINIMUM_BYTES = 1 << 30  # address space; what a solver's libraries map is some hundred MB of it
 
@@ -142,11 +143,13 @@ class _Process:
         self.output.seek(0)
         lines = self.output.read().splitlines()
         self.output.close()
-        if not lines or not lines[-1].startswith("{"):
+        try:
+            reply = json.loads(lines[-1])
+            answer, model, detail = reply["answer"], reply["model"], reply["detail"]
+        except (IndexError, TypeError, ValueError):
             how = f"ended with exit code {self.child.returncode} and without an answer"
-            return Run(self.engine, self.presolve, "unknown", {}, wall_s, cpu_s, how)
-        reply = json.loads(lines[-1])
-        return Run(self.engine, self.presolve, reply["answer"], reply["model"], wall_s, cpu_s, reply["detail"])
+            answer, model, detail = "unknown", {}, how
+        return Run(self.engine, self.presolve, answer, model, wall_s, cpu_s, detail)
 
     def kill(self) -> Run:
         """End it; the run says for how long it went."""
@@ -212,11 +215,11 @@ class _Asked:
 
     def _spawn(self, engine: str, presolve: bool) -> _Process:
         seconds = max(1, math.ceil(self.deadline - time.monotonic()))
-        command = [sys.executable, "-m", "farkas.encoders.fp_worker", engine, str(seconds), str(self.limits.bytes_each)]
-        output = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with its process
+        command = [*_COMMAND, engine, str(seconds), str(self.limits.bytes_each)]
         with tempfile.TemporaryFile("w+") as formula:  # files, not pipes: neither side ever waits for the other
             formula.write(self.formulas[presolve].text)
             formula.seek(0)
+            output = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with its process
             child = subprocess.Popen(command, stdin=formula, stdout=output, stderr=subprocess.DEVNULL, text=True)
         return _Process(engine, presolve, child, output, time.monotonic())
 

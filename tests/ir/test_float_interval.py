@@ -92,8 +92,8 @@ def test_ends_of_one_sum_are_its_values_at_two_corners(order: Order, length: int
     hi = (lo + rng.uniform(0, 1, length)).astype(np.float32)
     got = FloatIntervals(order).contract(w, pairs(lo, hi), bias)[0]
     for end, corner in (("lo", np.where(w[0] > 0, lo, hi)), ("hi", np.where(w[0] > 0, hi, lo))):
-        terms = [[Fraction(float(v)) for v in values] for values in (w[0], corner)]
-        assert Fraction(float(got[end])) == dot(order, *terms, Fraction(float(bias[0])))
+        weights, point = ([Fraction(float(v)) for v in values] for values in (w[0], corner))
+        assert Fraction(float(got[end])) == dot(order, weights, point, Fraction(float(bias[0])))
 
 
 def test_bounds_speak_about_one_order() -> None:
