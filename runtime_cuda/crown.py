@@ -143,6 +143,8 @@ class Propagator:
     tick: called before every substitution pass; it may raise to abandon the batch (a deadline on a large network).
     outputs: positions (k,) of the output that are asked about, None for all; in networks of convolutions, neurons that
         none of them depends on keep the bounds of intervals.
+    execution: a further error (B, n) of an Affine node, given the bounds of the nodes before it: what an execution
+        rounds away, where the prepared layer does not say so already.
     """
 
     def __init__(
@@ -151,12 +153,14 @@ class Propagator:
         intermediate: tuple[int, ...] = (ADAPTIVE,),
         tick: Callable[[], None] = _go_on,
         outputs: Any = None,
+        execution: Callable[[int, Boxes], Any] | None = None,
     ) -> None:
         self.net = prepared
         self.xp = prepared.backend.xp
         self.rules = intermediate
         self.tick = tick
         self.outputs = outputs
+        self.execution = execution
 
     def refine(self, x_lower: Any, x_upper: Any, lower: Any, upper: Any, *, influence: bool = False) -> Refined:
         """Bounds of every refined node over the boxes, never looser than the inherited `lower`, `upper` (B, width).
@@ -243,6 +247,8 @@ class Propagator:
         """Interval bounds of an Affine node from its operands (midpoint-radius), error included."""
         layer: Layer = self.net.layers[v]
         error = layer.error(boxes.magnitude)
+        if self.execution is not None:
+            error = up(error + self.execution(v, boxes))
         boxes.error[v] = error
         mid: Any = layer.bias
         rad: Any = 0.0
