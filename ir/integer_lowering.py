@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -46,8 +46,19 @@ from farkas.ir.integer import (
     Sum,
     node_range,
 )
-from farkas.ir.integer_unary import Arithmetic, Chain, Float32, Integers, Kind, Nearest, Shift, Step, ToFloat
-from farkas.ir.linear import Indices, Selection
+from farkas.ir.integer_held import (
+    INPUT,
+    Held,
+    Pending,
+    Scaled,
+    flat_constant,
+    is_common,
+    is_same,
+    is_scalar,
+    same_numbers,
+)
+from farkas.ir.integer_unary import Arithmetic, Chain, Integers, Kind, Nearest, Shift, ToFloat
+from farkas.ir.linear import Selection
 from farkas.ir.lowering import Builder, Value
 from farkas.ir.op import Op
 from farkas.ir.ops import quantised
@@ -60,7 +71,6 @@ from farkas.ir.ops.quantised import RANGES
 from farkas.ir.ops.scaling import Neg, Scale
 
 READING = "fused"
-INPUT = -1  # in place of a node: the network's floating-point input
 
 
 def is_quantised(graph: Graph) -> bool:
@@ -80,59 +90,6 @@ def lower_integer(graph: Graph) -> IntegerProgram:
     if graph.dtype != "float32":
         raise UnsupportedOperator(f"the network computes in {graph.dtype}; quantised networks in float32 are supported")
     return _Lowering(graph).program()
-
-
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """A tensor is scale (code - zero), nothing else; both () or (size,)."""
-
-    scale: Float32
-    zero: Integers
-    element: str
-
-
-@dataclass(frozen=True, eq=False)
-class Pending:
-    """A tensor is the float result of a product of codes, not yet requantised; limits: Relu and Clip since then."""
-
-    scale: Float32
-    kind: str
-    element: str
-    limits: tuple[tuple[float | None, float | None], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """A tensor: components `index` (in its shape) of a node, each passed through `steps`; element: None for floats."""
-
-    node: int
-    index: Indices
-    steps: tuple[Step, ...] = ()
-    element: str | None = None
-    codes: Scaled | None = None
-    product: Pending | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.index.shape)
-
-    @property
-    def chain(self) -> Chain:
-        return Chain(self.steps, self.index.size)
-
-    def moved(self, op: Op) -> Held:
-        places: Any = op
-        where = places.place(np.arange(self.index.size).reshape(self.shape))
-        return self.at(where)
-
-    def at(self, where: Indices) -> Held:
-        """The tensor of these flat positions, in the shape of `where`."""
-        flat = where.ravel()
-        codes = self.codes
-        if codes is not None:
-            codes = replace(codes, scale=_taken(codes.scale, flat), zero=_taken(codes.zero, flat))
-        steps = tuple(step.take(flat) for step in self.steps)
-        return Held(self.node, self.index.ravel()[where], steps, self.element, codes)
 
 
 class _Lowering:
@@ -224,7 +181,7 @@ class _Lowering:
 
     def dequantise(self, op: quantised.DequantizeLinear, x: Held) -> Held:
         assert x.element is not None and not x.steps, f"DequantizeLinear of '{self.current}', which is no code"
-        scale, zero = _flat(op.scale, x.shape), _flat(op.zero, x.shape)
+        scale, zero = flat_constant(op.scale, x.shape), flat_constant(op.zero, x.shape)
         steps = (ToFloat(), Arithmetic("multiply", scale))
         if x.element not in RANGES:
             return replace(x, steps=steps, element=None)
@@ -266,7 +223,7 @@ class _Lowering:
         shape = np.broadcast_shapes(x.shape, constant.shape)
         if shape != x.shape:
             x = x.at(np.broadcast_to(np.arange(x.index.size).reshape(x.shape), shape))
-        number = _flat(np.asarray(constant, dtype=np.float32), shape)
+        number = flat_constant(np.asarray(constant, dtype=np.float32), shape)
         if kind in ("multiply", "divide") and x.node == INPUT and (number == 0).any():
             self.refuse("the network's input is multiplied by zero")
         return replace(x, steps=(*x.steps, Arithmetic(kind, number)), codes=None)
@@ -275,7 +232,7 @@ class _Lowering:
         groups = op.groups(x.shape)
         if x.node == INPUT:
             self.refuse("MaxPool of the network's input before it is quantised is not supported")
-        same = all(_is_common(step, groups) for step in x.steps)
+        same = all(is_common(step, groups) for step in x.steps)
         if not same or (x.chain.direction < 0).any():
             self.refuse("the elements under a window of MaxPool are scaled differently")
         node = self.append(Greatest(x.index.ravel()[groups], x.node), len(groups))
@@ -285,8 +242,8 @@ class _Lowering:
     # Codes -----------------------------------------------------------------------------------------------------------
 
     def quantise(self, op: quantised.QuantizeLinear, x: Held) -> Held:
-        scale, zero = _flat(op.scale, x.shape), _flat(op.zero, x.shape)
-        if x.codes is not None and _is_same(x.codes, Scaled(scale, zero, op.element)):
+        scale, zero = flat_constant(op.scale, x.shape), flat_constant(op.zero, x.shape)
+        if x.codes is not None and is_same(x.codes, Scaled(scale, zero, op.element)):
             # match: Q(DQ(q)) with the same scale and zero   result: q   holds in: BINARY32
             # (k s) / s is within 2^-22 of k for |k| <= 255, so it is rounded to k.
             return replace(x, steps=(), element=op.element, codes=None)
@@ -298,7 +255,7 @@ class _Lowering:
         steps = (*x.steps, Nearest(zero, low, high))
         if x.node == INPUT:
             return self.encoded(replace(x, steps=steps), element)
-        if all(_is_scalar(step) for step in steps):  # one function for all components: data movement can wait
+        if all(is_scalar(step) for step in steps):  # one function for all components: data movement can wait
             function = self.checked(Chain(steps, self.sizes[x.node]), x.node)
             node = self.append(Rounded(x.node, function, low, high), self.sizes[x.node])
             return Held(node, x.index, (), element)
@@ -372,10 +329,10 @@ class _Lowering:
         scale = np.asarray(codes.scale * weight.scale, dtype=np.float32)
         if weight.float_bias:
             self.refuse("its bias is a float or scaled; quantise it to int32 with the scale of the products")
-        if weight.bias_scale is not None and not _same_numbers(weight.bias_scale, scale):
+        if weight.bias_scale is not None and not same_numbers(weight.bias_scale, scale):
             self.refuse("the scale of its bias is not that of its products, scale of the operand times of the weights")
         held = self.product(weight.product, codes.zero, weight.bias, replace(x, steps=(), codes=None))
-        by_row = _flat(quantised.spread_rows(weight.product, scale, len(held.shape)), held.shape)
+        by_row = flat_constant(quantised.spread_rows(weight.product, scale, len(held.shape)), held.shape)
         return replace(held, element=None, product=Pending(by_row, kind, codes.element))
 
     def after_product(self, op: Op, x: Held, name: str) -> Held:
@@ -421,42 +378,3 @@ class _Lowering:
         if product.kind == "Conv" or product.limits or self.reads[self.current] != 1:
             self.refuse("only a MatMul or Gemm may give the network's output without QuantizeLinear; quantise it")
         return replace(x, steps=(ToFloat(), Arithmetic("multiply", product.scale)), product=None)
-
-
-def _flat(values: Any, shape: tuple[int, ...]) -> Any:
-    """A constant for every element, flat, or one for all of shape ()."""
-    if values.size == 1:
-        return values.reshape(())
-    return np.ascontiguousarray(np.broadcast_to(values, shape)).ravel()
-
-
-def _taken(values: Any, index: Indices) -> Any:
-    return values if values.ndim == 0 else values[index]
-
-
-def _constant(step: Step) -> Any:
-    match step:
-        case Arithmetic(constant=constant):
-            return constant
-        case Shift(zero=zero) | Nearest(zero=zero):
-            return zero
-        case _:
-            return np.zeros(())
-
-
-def _is_scalar(step: Step) -> bool:
-    return bool(_constant(step).ndim == 0)
-
-
-def _is_common(step: Step, groups: Indices) -> bool:
-    """Whether the step is the same for all members of each group."""
-    constant = _constant(step)
-    return constant.ndim == 0 or bool((constant[groups] == constant[groups[:, :1]]).all())
-
-
-def _is_same(a: Scaled, b: Scaled) -> bool:
-    return a.element == b.element and _same_numbers(a.scale, b.scale) and _same_numbers(a.zero, b.zero)
-
-
-def _same_numbers(a: Any, b: Any) -> bool:
-    return bool(a.size == 1 or b.size == 1 or a.size == b.size) and bool((a.ravel() == b.ravel()).all())

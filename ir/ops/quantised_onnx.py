@@ -253,7 +253,7 @@ def _qgemm(node: OnnxNode) -> tuple[Node, ...]:
     if node.real("alpha", 1.0) != 1.0:
         node.refuse("its alpha is not 1")
     bias = _bias(node, 6)
-    return _requantised(node, "Gemm", (4, 3, 5, 7, 8), None if bias is None or bias.size == 0 else bias.reshape(-1))
+    return _requantised(node, "Gemm", (4, 3, 5, 7, 8), None if bias is None or bias.size == 0 else bias)
 
 
 def _cast(node: OnnxNode) -> tuple[Node, ...]:

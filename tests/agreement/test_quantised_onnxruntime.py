@@ -139,7 +139,7 @@ def test_convolutions_of_codes_with_groups_are_run_bit_for_bit() -> None:
         "w": rng.integers(0, 256, (6, 2, 3, 2)).astype(np.uint8), "wz": np.array(117, np.uint8),
         "ys": np.array(0.1, f32), "yz": np.array(60, np.uint8),
     }  # fmt: skip
-    window = {"group": 2, "strides": [2, 1], "dilations": [1, 2], "pads": [1, 0, 2, 1]}
+    window: dict[str, Any] = {"group": 2, "strides": [2, 1], "dilations": [1, 2], "pads": [1, 0, 2, 1]}
     head = node("QuantizeLinear", ["x", "xs", "xz"], ["q"])
     integer = [
         node("ConvInteger", ["q", "w", "xz", "wz"], ["i"], **window), node("Cast", ["i"], ["c"], to=1),
@@ -202,7 +202,7 @@ def bias_only(kind: str, bias: Any, scales: tuple[Any, Any, Any], zero: int) -> 
 def test_integer_inputs_and_outputs_are_codes(element: int) -> None:
     kind = np.dtype(np.uint8 if element == 2 else np.int8)
     rng = np.random.default_rng(element)
-    constants = {
+    constants: dict[str, Any] = {
         "xs": np.array(0.02, f32), "xz": np.array(5, kind), "w": rng.integers(-60, 60, (9, 7)).astype(np.int8),
         "ws": np.array(0.01, f32), "wz": np.array(0, np.int8), "ys": np.array(0.04, f32), "yz": np.array(11, kind),
     }  # fmt: skip
