@@ -25,7 +25,7 @@ from math import ceil, floor, lcm
 
 import numpy as np
 
-from farkas.encoders.staircase import Staircase
+from farkas.ir.staircase import Staircase
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.integer import IntegerProgram, Ranges
 from farkas.ir.integer_codes import InputCodes

@@ -29,10 +29,10 @@ import numpy as np
 
 from farkas.encoders.code_atoms import Table, codes_within, frontier, scaled, tables
 from farkas.encoders.sparse import rows
-from farkas.encoders.staircase import Staircase, line, staircase
+from farkas.ir.staircase import Staircase, line, staircase
 from farkas.ir.core import Term
 from farkas.ir.errors import UnsupportedOperator
-from farkas.ir.integer import Codes, Greatest, IntegerProgram, Rounded, Sum, code_ranges
+from farkas.ir.integer import Codes, Greatest, IntegerProgram, Ranges, Rounded, Sum, code_ranges
 from farkas.ir.integer_codes import InputCodes
 from farkas.ir.integer_unary import Integers
 from farkas.specs.query import Atom
@@ -72,10 +72,10 @@ class CpSatOptions:
 class CpSatModel:
     """A network over a set of input codes; `solve` asks about one disjunct and leaves the model as it was."""
 
-    def __init__(self, program: IntegerProgram, inputs: InputCodes) -> None:
-        """inputs: not empty."""
+    def __init__(self, program: IntegerProgram, inputs: InputCodes, ranges: Sequence[Ranges] | None = None) -> None:
+        """inputs: not empty; ranges: proved bounds of every node over them, None for those of intervals."""
         self.program, self.inputs = program, inputs
-        self.ranges = code_ranges(program, inputs.low, inputs.high)
+        self.ranges = code_ranges(program, inputs.low, inputs.high) if ranges is None else ranges
         self._cp = _module()
         self._model = self._cp.CpModel()
         self._values: list[list[Any]] = []  # of every node and component: a variable, or an int where it is constant

@@ -72,7 +72,7 @@ class InputCodes:
 
 
 def input_codes(program: IntegerProgram, lower: Vector, upper: Vector) -> InputCodes:
-    """The codes of the box lower <= x <= upper, (n,) each; the ends are binary32 numbers where the network takes such."""
+    """The codes of the box lower <= x <= upper, (n,) each; ends are binary32 numbers where the network takes these."""
     node = program.nodes[0]
     assert isinstance(node, Codes), "node 0 of an integer program holds the input codes"
     if program.encode is None:

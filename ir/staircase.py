@@ -21,8 +21,8 @@ Ties.  Rounding ties to even breaks lines when c is a short binary fraction (c =
 two y for one t would need a - b to be an odd multiple of D with a and b in the two bands, and there is none when
 M_e - m_o < |D| and M_o - m_e < |D|.  The price is one boolean, the parity of y.
 
-What neither catches (in some requantisations of a hundred a float32 product falls on the other side of a tie) keeps the
-plain band as a relaxation and gets one boolean a step.
+What neither catches keeps the plain band as a relaxation and gets one boolean a step: factors above 1, whose last step
+is cut off by the clamp, and one requantisation in a hundred, where a float32 product falls on the other side of a tie.
 
 What is cut off first.  The ends of f are clamped as a rule (saturation, Relu), and a line has no ends: the caller
 takes t = min(max(acc, a), b) with a = last_0 and b = first_k, between which f looks like a line.
@@ -41,7 +41,7 @@ import numpy as np
 from farkas.ir.integer import thresholds
 from farkas.ir.integer_unary import Integers, Unary
 
-MOST_STEPS = 2048  # compared pair by pair: 4 million pairs
+MOST_STEPS = 2048  # compared pair by pair: 4 million pairs; beyond, the mean slope serves
 LARGEST = 2**60  # of N t and of D y: their difference then stays within int64, as does what a solver adds to it
 
 
@@ -108,12 +108,10 @@ def staircase(function: Unary, component: int, low: int, high: int) -> Staircase
 def line(stairs: Staircase) -> Line | None:
     """Parallel lines around a staircase of at least two steps, exact where one slope makes them so.
 
-    None: its numbers would be too large for a solver, or there are too many steps to look for it.
+    None: its numbers would be too large for a solver.
     """
-    if len(stairs.values) > MOST_STEPS:
-        return None
     sign = 1 if stairs.values[-1] > stairs.values[0] else -1
-    slope = _slope(stairs, sign)
+    slope = _slope(stairs, sign) if len(stairs.values) <= MOST_STEPS else _mean(stairs)
     N, D = slope.denominator, sign * slope.numerator
     reach = N * max(abs(stairs.starts[0]), abs(stairs.end)), abs(D) * max(abs(v) for v in stairs.values)
     if max(reach) > LARGEST:
@@ -146,6 +144,11 @@ def _slope(stairs: Staircase, sign: int) -> Fraction:
         return simplest(below, above)
     # No slope is exact; one between the two is nearly so.
     return max(Fraction(1, 1024), above if above == below else simplest(above, below))
+
+
+def _mean(stairs: Staircase) -> Fraction:
+    mean = Fraction(stairs.end - stairs.starts[0], stairs.high - stairs.low)
+    return max(Fraction(1, 1024), mean.limit_denominator(1024))
 
 
 def _fraction(top: Integers, bottom: Integers, place: np.intp) -> Fraction:
