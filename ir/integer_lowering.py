@@ -168,8 +168,8 @@ class _Lowering:
             case quantised.IntegerProduct():
                 return self.product(op.product, op.zero, op.bias, x)
             case quantised.Requantise():
-                scaled = self.arithmetic("multiply", op.multiplier, replace(x, steps=(ToFloat(),), element=None))
-                return self.rounded(scaled, np.array(op.zero), op.element)
+                steps = (ToFloat(), Arithmetic("multiply", flat_constant(op.multiplier, x.shape)))
+                return self.rounded(replace(x, steps=steps, element=None), np.array(op.zero), op.element)
             case quantised.Coded(weight=weight) if weight is not None:
                 return self.coded(weight, x)
             case Reshape() | Transpose() | Expand() | Slice() | Gather():
@@ -247,7 +247,8 @@ class _Lowering:
             # match: Q(DQ(q)) with the same scale and zero   result: q   holds in: BINARY32
             # (k s) / s is within 2^-22 of k for |k| <= 255, so it is rounded to k.
             return replace(x, steps=(), element=op.element, codes=None)
-        return self.rounded(self.arithmetic("divide", scale, x), zero, op.element)
+        divided = replace(x, steps=(*x.steps, Arithmetic("divide", scale)), codes=None)
+        return self.rounded(divided, zero, op.element)
 
     def rounded(self, x: Held, zero: Integers, element: str) -> Held:
         """Codes of the tensor, rounded to integers; zero: () or flat."""
