@@ -42,6 +42,7 @@ REPAIR_STEPS = 8  # of ascent, where rounding the duals lost the margin
 REPAIRABLE = 0.01  # beside the size of the root's bounds: what ascent may be expected to repair
 CUTOFF = 0.01  # beside the same: an LP ends above it, for an empty subproblem's would climb for ever
 START_STEPS = 20  # of ascent, for the first basis
+COSTS_NOTHING = 1e-9  # an LP's noise where the relaxation of a neuron is not exploited
 NUDGES = (0.0, 2.0**-20, 2.0**-14, 2.0**-10, 2.0**-6)  # of a point towards the middle of its box
 
 
@@ -287,14 +288,21 @@ class LeafProver:
         return descend(self.relaxation, lower, upper, weights @ disjunct.y_rows, x_row, targets)
 
     def _branch(self, lower: Vector, upper: Vector, point: Vector, descent: Descent) -> tuple[int, bool]:
-        """The neuron whose relaxation costs the LP's bound most at its optimum, and whether none costs anything."""
+        """The neuron to split, and whether the LP's optimum exploits no relaxation.
+
+        Of the neurons whose relaxation it exploits the one whose upper line costs the bound most, weighted by the dual
+        value, at its worst (the intercept) rather than where the optimum is: that moves with the split.  Twenty-two
+        trees had 89 nodes in the mean by the cost at the optimum, 67 so.
+        """
         encoding = self.encoding
         l, u = lower[encoding.neuron], upper[encoding.neuron]
         is_open = (l < 0) & (u > 0)
         if not is_open.any():
             return -1, True
         gap = np.where(is_open, point[encoding.output] - np.maximum(point[encoding.value[encoding.neuron]], 0.0), 0.0)
-        cost = gap * descent.negative[encoding.neuron]
+        leaning = descent.negative[encoding.neuron]
+        intercept = np.where(is_open, -l * u / np.where(is_open, u - l, 1.0), 0.0)
+        cost = np.where(gap * leaning > COSTS_NOTHING, intercept * leaning, 0.0)
         width = np.where(is_open, np.minimum(-l, u), 0.0)
         is_tight = bool((gap <= 1e-7 * np.maximum(1.0, width)).all())
         scores = (cost, gap, width)

@@ -4,7 +4,7 @@ A mixed-integer solver is strong where few neurons are unstable, and it jumps to
 gradients do not see.  Its word is no proof, though, and HiGHS gives neither its tree nor multipliers.  So the arm has
 two halves.  `hunt` solves the big-M model for incumbents; each one names a pattern of phases, and the LP of that very
 pattern then gives the pattern's best input, exact up to rounding, for replay.  `guided_tree` proves in our own tree:
-split the neuron whose relaxation the LP's optimum exploits most (the most fractional binary, weighted by the dual
+split the neuron whose relaxation the LP's optimum exploits and that costs it most at its worst, weighted by the dual
 value), solve the LP of each child from the parent's basis, and close leaves by slopes and pins (`lp_leaf`).
 
 Depth first, and of two children first the one whose phase the LP's point has: its LP is the cheaper one from the
