@@ -36,7 +36,7 @@ from farkas.engine.trusted import Word
 from farkas.ir.binary32 import Float32, Order
 from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import ADAPTIVE, Propagator
-from farkas.runtime_cuda.enumeration import Executor, Points, Question, count_between, executor, step_by
+from farkas.runtime_cuda.enumeration import Executor, Float64, Points, Question, count_between, executor, step_by
 from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.query import Semantics
 
@@ -120,25 +120,34 @@ class EnumerationRung:
         return Outcome(word=Word((NAME,), what), covers=frozenset({Semantics(f"f32-order:{order}")}), detail=detail)
 
     def _corners(self, question: Question, lower: Float32, upper: Float32, time_s: float) -> list[Float32]:
-        """Where the linear bounds of the rows, and of the sums of a disjunct's, are least over the box."""
-        first = question.first
-        sums = [list(range(a, b)) for a, b in pairwise(first.tolist()) if b - a > 1]
-        groups = [[r] for r in range(len(question.threshold))] + sums
-        if not groups:
-            return []
-        clock = Budget.of(time_s / 4)
-        worker = Propagator(self.reals, (ADAPTIVE,), clock.check)
-        unknown = np.full((1, self.reals.width), np.inf)
-        low, high = lower.astype(np.float64)[None], upper.astype(np.float64)[None]
-        y_rows = np.array([question.y_rows[g].sum(axis=0) for g in groups])
-        x_rows = question.x_rows
-        x_sums = None if x_rows is None else np.array([x_rows[g].sum(axis=0) for g in groups])
-        try:
-            rows = worker.bound(worker.refine(low, high, -unknown, unknown).boxes, y_rows, x_sums, (ADAPTIVE,))
-        except OutOfTime:
-            return []
-        corners = [np.where(coef > 0, lower, upper) for coef in rows.inputs[0, 0]]
-        return [corners[i] for i in np.argsort(rows.value[0, 0], kind="stable")]
+        """Where the linear bounds of the rows are least over the box, the least of them first."""
+        rows, values = linear_rows(self.reals, question, lower, upper, time_s / 4)
+        return [np.where(rows[i] > 0, lower, upper) for i in np.argsort(values, kind="stable")]
+
+
+def linear_rows(
+    net: Prepared, question: Question, lower: Float32, upper: Float32, time_s: float
+) -> tuple[Float64, Float64]:
+    """Coefficients (R, n0) over the inputs and values (R,) of linear lower bounds on a box, a guide.
+
+    Of every row of the question, and of the sum of each disjunct's; none when that takes more than `time_s`.
+    """
+    groups = [[r] for r in range(len(question.threshold))]
+    groups += [list(range(a, b)) for a, b in pairwise(question.first.tolist()) if b - a > 1]
+    nothing = np.zeros((0, len(lower))), np.zeros(0)
+    if not groups:
+        return nothing
+    worker = Propagator(net, (ADAPTIVE,), Budget.of(time_s).check)
+    unknown = np.full((1, net.width), np.inf)
+    low, high = lower.astype(np.float64)[None], upper.astype(np.float64)[None]
+    y_rows = np.array([question.y_rows[g].sum(axis=0) for g in groups])
+    x_rows = question.x_rows
+    x_sums = None if x_rows is None else np.array([x_rows[g].sum(axis=0) for g in groups])
+    try:
+        rows = worker.bound(worker.refine(low, high, -unknown, unknown).boxes, y_rows, x_sums, (ADAPTIVE,))
+    except OutOfTime:
+        return nothing
+    return rows.inputs[0, 0], rows.value[0, 0]
 
 
 @dataclass(eq=False)

@@ -28,10 +28,13 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from farkas.ir.algebra import Array
 from farkas.ir.binary32 import ORDERS, Binary32, Float32, parse_order, same_bits, subnormals_are_kept
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.execute import execute
+from farkas.ir.float_interval import FloatIntervals, pairs
 from farkas.ir.graph import Graph
+from farkas.ir.op import Op
 from farkas.ir.ops.activation import Relu
 from farkas.ir.ops.affine import Add, Linear, Sub
 from farkas.ir.ops.movement import Reshape
@@ -40,7 +43,7 @@ from farkas.specs.query import Atom
 Float64: TypeAlias = npt.NDArray[np.float64]
 Int64: TypeAlias = npt.NDArray[np.int64]
 
-LAYOUT = 1  # of the kernel's source: counts changes of what is handed over
+LAYOUT = 2  # of the kernel's source: counts changes of what is handed over
 GROUP = 10  # rows of weights stored side by side
 LANES = 16
 ROOM = 4096  # flagged points of one call of the kernel
@@ -104,6 +107,28 @@ class Question:
             least = np.fmin(least, v[:, part].max(axis=1, initial=-np.inf))
         return flags, least
 
+    def open_over(self, lower: Float32, upper: Float32, low: Float32, high: Float32) -> npt.NDArray[np.bool_]:
+        """(B,): the boxes in which some disjunct has no atom that is false throughout.
+
+        lower, upper (B, n0): inputs; low, high (B, m): outputs, of which a NaN makes no atom false.
+        """
+        ends = [(low.astype(np.float64), high.astype(np.float64), self.y_rows)]
+        if self.x_rows is not None:
+            ends.append((lower.astype(np.float64), upper.astype(np.float64), self.x_rows))
+        with np.errstate(all="ignore"):
+            least: Any = -self.threshold
+            size: Any = abs(self.threshold)
+            terms: Any = 4
+            for l, u, rows in ends:
+                least = least + _products(l, np.maximum(rows, 0.0)) + _products(u, np.minimum(rows, 0.0))
+                size = size + _products(np.maximum(abs(l), abs(u)), abs(rows))
+                terms = terms + np.count_nonzero(rows, axis=1)
+            false = least > size * (terms * 2.0**-52) + 2.0**-1000
+        still = np.zeros(len(low), dtype=np.bool_)
+        for d in range(len(self.disjuncts)):
+            still |= ~false[:, self.first[d] : self.first[d + 1]].any(axis=1)
+        return still
+
     def holds(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
         """Whether all atoms of some disjunct hold, in rationals."""
         return any(all(atom.holds(inputs, outputs) for atom in atoms) for atoms in self.disjuncts)
@@ -128,20 +153,20 @@ class Points:
     @staticmethod
     def between(lower: Float32, upper: Float32) -> Points:
         """The points of a box of finite ends, lower <= upper; each zero once."""
-        first = _ordinals(lower)
-        return Points(first, _ordinals(upper) - first + 1)
+        first = places(lower)
+        return Points(first, places(upper) - first + 1)
 
     @cached_property
     def count(self) -> int:
         return math.prod(self.size.tolist())
 
-    def at(self, numbers: Sequence[int] | Int64) -> Float32:
-        """The points (len(numbers), n0) of the given numbers."""
-        rest = np.asarray(numbers, dtype=np.int64)
+    def at(self, positions: Sequence[int] | Int64) -> Float32:
+        """The points (len(positions), n0) of the given numbers."""
+        rest = np.asarray(positions, dtype=np.int64)
         out = np.empty((len(rest), len(self.size)), dtype=np.float32)
         for i in range(len(self.size) - 1, -1, -1):
             rest, digit = np.divmod(rest, self.size[i])
-            out[:, i] = _numbers(self.first[i] + digit)
+            out[:, i] = at_places(self.first[i] + digit)
         return out
 
 
@@ -153,18 +178,19 @@ def count_between(lower: Float32, upper: Float32) -> int:
 def step_by(x: Float32, ulps: int | Int64) -> Float32:
     """The binary32 numbers `ulps` places from x; both zeros are one place."""
     largest = 0x7F7FFFFF
-    return _numbers(np.clip(_ordinals(x) + ulps, -largest, largest))
+    return at_places(np.clip(places(x) + ulps, -largest, largest))
 
 
-def _ordinals(x: Float32) -> Int64:
-    """Places on the binary32 line, 0 for both zeros."""
+def places(x: Float32) -> Int64:
+    """Places of finite numbers on the binary32 line, 0 for both zeros."""
     bits = np.ascontiguousarray(x, dtype=np.float32).view(np.int32).astype(np.int64)
     return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
 
 
-def _numbers(ordinals: Int64) -> Float32:
-    magnitude = np.abs(ordinals).astype(np.int32).view(np.float32)
-    return np.where(ordinals < 0, -magnitude, magnitude).astype(np.float32)
+def at_places(places: Int64) -> Float32:
+    """The binary32 numbers at places of the line."""
+    magnitude = np.abs(places).astype(np.int32).view(np.float32)
+    return np.where(places < 0, -magnitude, magnitude).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -189,6 +215,10 @@ class Executor(Protocol):
 
     def run(self, x: Float32) -> Float32:
         """Outputs (B, m) of points (B, n0)."""
+        ...
+
+    def ranges(self, lower: Float32, upper: Float32) -> tuple[Float32, Float32]:
+        """Least and greatest outputs (B, m) found for boxes (B, n0) of finite ends; NaN both: not bounded."""
         ...
 
     def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
@@ -226,6 +256,15 @@ class Reference:
     def run(self, x: Float32) -> Float32:
         return execute(self.graph, x, self.order)
 
+    def ranges(self, lower: Float32, upper: Float32) -> tuple[Float32, Float32]:
+        (name, shape), algebra = self.graph.inputs[0], FloatIntervals(parse_order(self.order))
+        env = {name: pairs(lower, upper).reshape(-1, *shape)}
+        for node in self.graph.nodes:
+            operands, result = [env[operand] for operand in node.inputs], (len(lower), *self.graph.shapes[node.name])
+            env[node.name] = _denote(node.op, algebra, operands, result)
+        out = env[self.graph.outputs[0]].reshape(len(lower), -1)
+        return out["lo"], out["hi"]
+
     def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
         count = min(count, TILE)
         x = points.at(np.arange(begin, begin + count))
@@ -234,6 +273,17 @@ class Reference:
         best = int(np.argmin(np.where(np.isnan(least), np.inf, least)))
         flagged = tuple((begin + np.flatnonzero(flags)).tolist())
         return Sweep(count, _digest(begin, y), flagged, float(least[best]), begin + best)
+
+
+def _denote(op: Op, algebra: FloatIntervals, operands: list[Array], shape: tuple[int, ...]) -> Array:
+    """An operator on boxes along the leading axis: all at once where its meaning carries over, else one by one."""
+    if isinstance(op, Reshape):
+        return operands[0].reshape(shape)
+    if isinstance(op, (Add, Linear, Relu, Sub)) and len({operand.ndim for operand in operands}) == 1:
+        value = op.denote(algebra, *operands)
+        if value.shape == shape:  # not so for a constant of more axes than the operand
+            return value
+    return np.stack([op.denote(algebra, *box) for box in zip(*operands, strict=True)]).reshape(shape)
 
 
 def _digest(begin: int, y: Float32) -> int:
@@ -302,7 +352,8 @@ def _library() -> ctypes.CDLL | None:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.farkas_run.argtypes = [pointer, number, pointer, pointer]
     library.farkas_sweep.argtypes = [pointer, pointer, pointer, number, number, pointer]
-    library.farkas_run.restype = library.farkas_sweep.restype = ctypes.c_int64
+    library.farkas_ranges.argtypes = [pointer, number, *[pointer] * 4]
+    library.farkas_run.restype = library.farkas_sweep.restype = library.farkas_ranges.restype = ctypes.c_int64
     return library if _rounds_as_declared(library) else None
 
 
@@ -349,6 +400,13 @@ class Compiled:
         _check(self.library.farkas_run(ctypes.byref(self.chain), len(x), x.ctypes.data, y.ctypes.data))
         return y
 
+    def ranges(self, lower: Float32, upper: Float32) -> tuple[Float32, Float32]:
+        lower, upper = (np.ascontiguousarray(end, dtype=np.float32).reshape(-1, self.inputs) for end in (lower, upper))
+        low, high = (np.empty((len(lower), self.outputs), dtype=np.float32) for _ in range(2))
+        places = (a.ctypes.data for a in (lower, upper, low, high))
+        _check(self.library.farkas_ranges(ctypes.byref(self.chain), len(lower), *places))
+        return low, high
+
     def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
         assert question.y_rows.shape[1] == self.outputs, f"rows over {question.y_rows.shape[1]} outputs"
         assert len(points.size) == self.inputs, f"points of {len(points.size)} coordinates"
@@ -362,8 +420,8 @@ class Compiled:
         answer = _Answer(room=ROOM, flagged=flagged.ctypes.data)
         places = (ctypes.byref(part) for part in (self.chain, grid, asked))
         _check(self.library.farkas_sweep(*places, begin, count, ctypes.byref(answer)))
-        numbers = tuple(flagged[: answer.flags].tolist())
-        return Sweep(answer.done, answer.digest, numbers, answer.best, answer.best_point)
+        found = tuple(flagged[: answer.flags].tolist())
+        return Sweep(answer.done, answer.digest, found, answer.best, answer.best_point)
 
 
 def _compiled(graph: Graph, order: str, lanes: int) -> Compiled | None:

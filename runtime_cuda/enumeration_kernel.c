@@ -15,6 +15,9 @@
    v > pad is false; a point at which some disjunct has no false atom is *flagged*, and the caller decides it in
    rationals.  A NaN makes no atom false, so points with NaN are flagged as well.
 
+   `farkas_ranges` runs boxes instead of points, by the two ends of every value: rounding is monotone, so the end of a sum
+   is the same run on the ends that make it least or greatest (ir.float_interval, whose results these are).
+
    The digest is the sum over all points of a hash of their number and output bits: the same whatever the tiles, so
    that another executor can confirm a sweep.
 
@@ -29,7 +32,7 @@
 #include <immintrin.h>
 #endif
 
-#define LAYOUT 1 /* counts changes of what enumeration.py hands over */
+#define LAYOUT 2 /* counts changes of what enumeration.py hands over */
 #define TILE 32
 #define GROUP 10  /* rows of weights that are stored side by side, filled up with zeros */
 #define BLOCK 256 /* products per accumulator of mlas-k256-fma */
@@ -114,14 +117,16 @@ typedef void (*product)(const struct step *, const float *, const float *, const
 #include "enumeration_lanes.h"
 #endif
 
-static product choose(int64_t lanes) {
+/* ends: 1 for points, 2 for intervals. */
+static product choose(int64_t lanes, int ends) {
 #ifdef __x86_64__
     __builtin_cpu_init();
-    if (lanes >= 16 && __builtin_cpu_supports("avx512f")) return product_avx512;
-    if (lanes >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return product_avx2;
+    if (lanes >= 16 && __builtin_cpu_supports("avx512f")) return ends == 1 ? product_avx512 : spans_avx512;
+    if (lanes >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return ends == 1 ? product_avx2 : spans_avx2;
 #endif
     (void)lanes;
-    return product_plain;
+    return ends == 1 ? product_plain : spans_plain;
 }
 
 /* Two arrays of values of a tile, and the list of those that are not 0 throughout. */
@@ -131,12 +136,12 @@ struct room {
     product multiply;
 };
 
-static int furnish(const struct chain *chain, struct room *room) {
-    const size_t size = (size_t)chain->widest * TILE * sizeof(float);
+static int furnish(const struct chain *chain, struct room *room, int ends) {
+    const size_t size = (size_t)chain->widest * ends * TILE * sizeof(float);
     room->values[0] = malloc(size);
     room->values[1] = malloc(size);
     room->live = malloc((size_t)chain->widest * sizeof(int64_t));
-    room->multiply = choose(chain->lanes);
+    room->multiply = choose(chain->lanes, ends);
     return room->values[0] && room->values[1] && room->live;
 }
 
@@ -146,13 +151,13 @@ static void clear(struct room *room) {
     free(room->live);
 }
 
-/* The positions of values (n, TILE) that are not 0 (of either sign) at every point. */
-static int64_t alive(const float *restrict values, int64_t n, int64_t *restrict live) {
+/* The positions of values (n, size) that are not 0 (of either sign) throughout; size: TILE, or twice that. */
+static int64_t alive(const float *restrict values, int64_t n, int64_t *restrict live, int size) {
     int64_t count = 0;
     for (int64_t k = 0; k < n; k++) {
-        uint32_t bits[TILE], any = 0;
-        memcpy(bits, values + k * TILE, sizeof bits);
-        for (int p = 0; p < TILE; p++) any |= bits[p];
+        uint32_t bits[2 * TILE], any = 0;
+        memcpy(bits, values + k * size, size * sizeof(float));
+        for (int p = 0; p < size; p++) any |= bits[p];
         live[count] = k;
         count += (any & 0x7fffffffu) != 0;
     }
@@ -168,7 +173,7 @@ static const float *run(const struct chain *chain, struct room *room, const floa
         const float *numbers = chain->numbers;
         float *restrict out = room->values[to];
         if (step->kind == PRODUCT) {
-            const int64_t count = alive(in, step->cols, room->live);
+            const int64_t count = alive(in, step->cols, room->live, TILE);
             room->multiply(step, numbers + step->weights, step->bias < 0 ? NULL : numbers + step->bias, in, room->live,
                            count, out);
             size = step->rows;
@@ -192,7 +197,7 @@ int64_t farkas_run(const struct chain *chain, int64_t count, const float *x, flo
     struct room room;
     const int64_t n = chain->inputs, m = chain->outputs;
     float *in = calloc((size_t)n * TILE, sizeof(float));
-    const int fine = furnish(chain, &room) && in;
+    const int fine = furnish(chain, &room, 1) && in;
     for (int64_t first = 0; fine && first < count; first += TILE) {
         const int64_t points = count - first < TILE ? count - first : TILE;
         for (int64_t p = 0; p < points; p++)
@@ -200,6 +205,74 @@ int64_t farkas_run(const struct chain *chain, int64_t count, const float *x, flo
         const float *out = run(chain, &room, in);
         for (int64_t p = 0; p < points; p++)
             for (int64_t j = 0; j < m; j++) y[(first + p) * m + j] = out[j * TILE + p];
+    }
+    clear(&room);
+    free(in);
+    return fine ? 0 : -1;
+}
+
+/* No interval is known of what is not bounded by two finite numbers: both ends become NaN, as in ir.float_interval. */
+static void forget_infinities(float *restrict ends, int64_t size) {
+    for (int64_t i = 0; i < size; i++)
+        for (int p = 0; p < TILE; p++) {
+            float *low = ends + i * 2 * TILE + p, *high = low + TILE;
+            const float nothing = (*low - *low) + (*high - *high); /* 0, or NaN */
+            *low += nothing;
+            *high += nothing;
+        }
+}
+
+/* As run, for the intervals (inputs, 2, TILE). */
+static const float *run_spans(const struct chain *chain, struct room *room, const float *in) {
+    int64_t size = chain->inputs;
+    int to = 0;
+    for (int64_t s = 0; s < chain->steps; s++) {
+        const struct step *step = chain->step + s;
+        const float *numbers = chain->numbers;
+        float *restrict out = room->values[to];
+        if (step->kind == PRODUCT) {
+            const int64_t count = alive(in, step->cols, room->live, 2 * TILE);
+            room->multiply(step, numbers + step->weights, step->bias < 0 ? NULL : numbers + step->bias, in, room->live,
+                           count, out);
+            size = step->rows;
+        } else if (step->kind == RELU) {
+            for (int64_t i = 0; i < size * 2 * TILE; i++) out[i] = in[i] < 0.0f ? 0.0f : in[i];
+        } else {
+            for (int64_t i = 0; i < size; i++)
+                for (int p = 0; p < TILE; p++) {
+                    const float low = in[i * 2 * TILE + p], high = in[(i * 2 + 1) * TILE + p];
+                    const float constant = numbers[step->bias + i];
+                    out[i * 2 * TILE + p] = step->kind == ADD ? low + constant : constant - high;
+                    out[(i * 2 + 1) * TILE + p] = step->kind == ADD ? high + constant : constant - low;
+                }
+        }
+        if (step->kind != RELU) forget_infinities(out, size);
+        in = out;
+        to = !to;
+    }
+    return in;
+}
+
+/* Intervals (count, outputs) of the outputs over boxes (count, inputs) of finite ends. */
+int64_t farkas_ranges(const struct chain *chain, int64_t count, const float *lower, const float *upper, float *low,
+                      float *high) {
+    struct room room;
+    const int64_t n = chain->inputs, m = chain->outputs;
+    float *in = calloc((size_t)n * 2 * TILE, sizeof(float));
+    const int fine = furnish(chain, &room, 2) && in;
+    for (int64_t first = 0; fine && first < count; first += TILE) {
+        const int64_t points = count - first < TILE ? count - first : TILE;
+        for (int64_t p = 0; p < points; p++)
+            for (int64_t i = 0; i < n; i++) {
+                in[i * 2 * TILE + p] = lower[(first + p) * n + i];
+                in[(i * 2 + 1) * TILE + p] = upper[(first + p) * n + i];
+            }
+        const float *out = run_spans(chain, &room, in);
+        for (int64_t p = 0; p < points; p++)
+            for (int64_t j = 0; j < m; j++) {
+                low[(first + p) * m + j] = out[j * 2 * TILE + p];
+                high[(first + p) * m + j] = out[(j * 2 + 1) * TILE + p];
+            }
     }
     clear(&room);
     free(in);
@@ -279,7 +352,7 @@ int64_t farkas_sweep(const struct chain *chain, const struct grid *grid, const s
     float *in = calloc((size_t)n * TILE, sizeof(float));
     int64_t *digit = calloc((size_t)n, sizeof(int64_t)), *moving = calloc((size_t)n, sizeof(int64_t)), movers = 0;
     double *v = calloc((size_t)question->rows * 2 * TILE + 1, sizeof(double));
-    const int fine = furnish(chain, &room) && in && digit && moving && v;
+    const int fine = furnish(chain, &room, 1) && in && digit && moving && v;
     answer->flags = answer->done = answer->best_point = 0;
     answer->digest = 0;
     answer->best = INFINITY;

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 
 from farkas.engine.ladder import Piece
 from farkas.engine.query import Query
@@ -40,7 +41,7 @@ class Edge:
         return {x for x, y in pairs if box.violated_disjunct(x, y) is not None}
 
 
-def edge(net: Net, order: str, lower: Float32, steps: Float32, atoms: list[list[Atom]]) -> Edge:
+def edge(net: Net, order: str, lower: Float32, steps: npt.ArrayLike, atoms: list[list[Atom]]) -> Edge:
     """All points from `lower` to `steps` places above it, and disjuncts."""
     upper = step_by(lower, np.asarray(steps, dtype=np.int64))
     query = net.query([case(rationals(lower), rationals(upper), *atoms)], Semantics(f"f32-order:{order}"))

@@ -108,6 +108,40 @@ def test_a_network_in_float64_has_no_executor() -> None:
     assert executor(net.graph, "seq-fma") is None
 
 
+@built
+@given(seeds, sizes, orders, lanes, st.sampled_from([0.0, 0.01, 1.0]), st.booleans())
+def test_ranges_are_the_intervals_of_the_reference(
+    seed: int, widths: list[int], order: str, lanes: int, width: float, is_wild: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    net = unfused(rng, widths)
+    x = rng.uniform(-1, 1, (37, widths[0])).astype(np.float32)
+    if is_wild:
+        x = wild(rng, x.shape)
+        net = dense([(wild(rng, (m, k)), wild(rng, (m,))) for k, m in itertools.pairwise(widths)])
+    upper = (x + np.float32(width)).astype(np.float32)
+    compiled = executor(net.graph, order, lanes)
+    assert compiled is not None and compiled.compiled
+    for found, want in zip(compiled.ranges(x, upper), Reference(net.graph, order).ranges(x, upper), strict=True):
+        assert same_bits(found, want).all()
+
+
+@given(seeds, orders, st.sampled_from(["residual", "conv", "max", "scaled"]))
+def test_ranges_hold_the_runs_of_their_boxes(seed: int, order: str, shape: str) -> None:
+    rng = np.random.default_rng(seed)
+    net = varied(rng, shape, eighths=False)
+    runs = executor(net.graph, order)
+    if runs is None:
+        return  # no such order for convolutions
+    lower = rng.uniform(-1, 1, (4, 2)).astype(np.float32)
+    upper = (lower + np.float32(rng.choice([0.0, 0.1]))).astype(np.float32)
+    low, high = runs.ranges(lower, upper)
+    for share in (0.0, 0.3, 1.0):
+        x = np.clip(lower + np.float32(share) * (upper - lower), lower, upper).astype(np.float32)
+        y = runs.run(x)
+        assert ((low <= y) & (y <= high)).all()
+
+
 # Points -------------------------------------------------------------------------------------------------------------
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -217,6 +251,24 @@ def test_an_output_that_is_no_finite_number_is_flagged() -> None:
         for each in (runs, Reference(net.graph, "seq-fma")):
             seen = [each.sweep(Points.between(place, place), question, 0, 1) for place in places]
             assert [bool(s.flagged) for s in seen] == want
+
+
+@given(seeds)
+def test_a_box_is_open_where_a_point_of_it_violates(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    question = Question.of(asked(rng, 3, 2), 2, 3)
+    assert question is not None
+    ends = [np.sort(rng.integers(-4, 5, (2, 50, n)) / 4, axis=0).astype(np.float32) for n in (2, 3)]
+    (lower, upper), (low, high) = ends
+    still = question.open_over(lower, upper, low, high)
+    for _ in range(4):
+        x, y = (np.where(rng.random(e[0].shape) < 0.5, e[0], e[1]) for e in ends)
+        for b in range(50):
+            exact = [Fraction(float(v)) for v in x[b]], [Fraction(float(v)) for v in y[b]]
+            assert still[b] or not question.holds(*exact)
+    nothing = np.full_like(low, np.nan)
+    reads = all(any(a.y for a in atoms) and not any(not a.y for a in atoms) for atoms in question.disjuncts)
+    assert not reads or question.open_over(lower, upper, nothing, nothing).all()
 
 
 def test_a_threshold_between_binary64_numbers_is_left_to_rationals() -> None:
