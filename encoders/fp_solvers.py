@@ -50,11 +50,13 @@ class SolversDisagree(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """wall_s: for all attempts together; processes: at a time; memory_bytes: of all processes together."""
+    """wall_s: for all attempts together; processes: at a time; memory_bytes: of all processes together; cpu_s: of one
+    process, None for as long as there is time."""
 
     wall_s: float
     processes: int = 2
     memory_bytes: int = 4 << 30
+    cpu_s: float | None = None
 
     @property
     def bytes_each(self) -> int:
@@ -147,7 +149,8 @@ class _Process:
             reply = json.loads(lines[-1])
             answer, model, detail = reply["answer"], reply["model"], reply["detail"]
         except (IndexError, TypeError, ValueError):
-            how = f"ended with exit code {self.child.returncode} and without an answer"
+            code = self.child.returncode
+            how = "out of CPU time" if -code in (signal.SIGXCPU, signal.SIGKILL) else f"exit code {code}, no answer"
             answer, model, detail = "unknown", {}, how
         return Run(self.engine, self.presolve, answer, model, wall_s, cpu_s, detail)
 
@@ -214,7 +217,8 @@ class _Asked:
         return rest
 
     def _spawn(self, engine: str, presolve: bool) -> _Process:
-        seconds = max(1, math.ceil(self.deadline - time.monotonic()))
+        left_s = self.deadline - time.monotonic()
+        seconds = max(1, math.ceil(left_s if self.limits.cpu_s is None else min(left_s, self.limits.cpu_s)))
         command = [*_COMMAND, engine, str(seconds), str(self.limits.bytes_each)]
         with tempfile.TemporaryFile("w+") as formula:  # files, not pipes: neither side ever waits for the other
             formula.write(self.formulas[presolve].text)
