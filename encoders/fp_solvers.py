@@ -156,7 +156,7 @@ class _Process:
 
     def kill(self) -> Run:
         """End it; the run says for how long it went."""
-        self.child.send_signal(signal.SIGKILL)
+        os.kill(self.child.pid, signal.SIGKILL)  # not send_signal, which collects a process that has just ended
         _, status, usage = os.wait4(self.child.pid, 0)
         self.child.returncode = os.waitstatus_to_exitcode(status)
         self.output.close()
