@@ -64,10 +64,13 @@ class Lines:
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """Lower bounds (B, R) of rows, and their coefficients over the input codes (B, R, n0)."""
+    """Lower bounds (B, R) of rows over a box, and of what they are made: inputs (B, R, n0) @ codes + const (B, R) is
+    one at every vector of codes in the box.
+    """
 
     value: Matrix
     inputs: Matrix
+    const: Matrix
 
 
 class IntegerPropagator:
@@ -116,7 +119,8 @@ class IntegerPropagator:
         wanted = np.broadcast_to(rows, (batch, *rows.shape))
         const, slack, through = _through(wanted, lines, _reach(found[v]))
         below = self._pass(v, through, found)
-        return Bounded(below.value + const - slack, below.inputs)
+        more = const - slack
+        return Bounded(below.value + more, below.inputs, below.const + more)
 
     def _pass(self, v: int, rows: Matrix, found: Sequence[Ranges]) -> Bounded:
         """Rows (B, R, n) over node v's value, brought down to the input."""
@@ -156,7 +160,8 @@ class IntegerPropagator:
         low, high = _values(found[0])
         least = np.maximum(inputs, 0) @ low[..., None] + np.minimum(inputs, 0) @ high[..., None]
         slack = slack + _error(inputs, _reach(found[0]), inputs.shape[2])
-        return Bounded(const + least[..., 0] - slack * (1 + OUTWARD), inputs)
+        const = const - slack * (1 + OUTWARD)
+        return Bounded(const + least[..., 0], inputs, const)
 
     def _fan_in(self, node: Sum) -> int:
         return sum(self.program.sizes[term.source] for term in node.terms)
