@@ -16,11 +16,15 @@ INPUT = -1  # in place of a node: the network's floating-point input
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """A tensor is scale (code - zero), nothing else; both () or (size,)."""
+    """A tensor is scale (code - zero), nothing else; both () or (size,).
+
+    direct: DequantizeLinear gave it, with no data movement since.
+    """
 
     scale: Float32
     zero: Integers
     element: str
+    direct: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,7 @@ class Held:
         flat = where.ravel()
         codes = self.codes
         if codes is not None:
-            codes = replace(codes, scale=taken(codes.scale, flat), zero=taken(codes.zero, flat))
+            codes = replace(codes, scale=taken(codes.scale, flat), zero=taken(codes.zero, flat), direct=False)
         steps = tuple(step.take(flat) for step in self.steps)
         return Held(self.node, self.index.ravel()[where], steps, self.element, codes)
 

@@ -17,7 +17,9 @@ optimisations, and what is therefore read so:
     DQ, DQ -> MatMul or Gemm -> network's output    the accumulator times s_x s_w
 
 and refused, because it is computed in binary32 sums there: float biases; Conv without Q; a Relu before a Q with another
-zero point; int8 inputs with uint8 weights; a product's number that is read twice.
+zero point; int8 inputs with uint8 weights; a product that is read twice; a Reshape between DQ and MatMul.  Sums of codes
+and constant codes (QLinearAdd) are refused because there the rounding depends on how onnxruntime was compiled: it adds
+fma(s_a/s_y, a, fma(s_b/s_y, b, c)) with a constant c whose own products are contracted or not.
 
 A MatMul, Gemm or Conv is one summation over codes, so its order does not matter, provided that int32 never overflows:
 proved here from the ranges of codes, node by node, or refused.
@@ -323,6 +325,11 @@ class _Lowering:
         if x.codes is None:
             self.refuse(f"{kind} multiplies numbers that are not dequantised codes; quantise its operand")
         codes = x.codes
+        if not codes.direct:
+            self.refuse(
+                f"data movement stands between DequantizeLinear and {kind}, so that runtimes multiply in float32; move "
+                "the codes, or quantise what is moved"
+            )
         if (codes.element, weight.element) == ("int8", "uint8"):
             self.refuse("int8 codes times uint8 weights are multiplied as float32 numbers; use int8 weights")
         if codes.scale.ndim or codes.zero.ndim:

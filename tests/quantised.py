@@ -125,4 +125,5 @@ def run_runtime(data: bytes, points: AnyArray, *, optimised: bool = True) -> Any
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     shape = session.get_inputs()[0].shape
-    return np.stack([np.ravel(session.run(None, {"x": point.reshape(shape)})[0]) for point in points])
+    found: list[Any] = [session.run(None, {"x": point.reshape(shape)})[0] for point in points]
+    return np.stack([result.ravel() for result in found])

@@ -106,7 +106,8 @@ class IntegerProduct(_IntegerOnly):
 
     def denote(self, alg: Algebra, *xs: Array) -> Array:
         x = shifted(xs[0], np.array(self.zero))
-        total = self.product.denote(alg if x.dtype == object else Whole(), x)
+        domain: Any = alg if x.dtype == object else Whole()
+        total = self.product.denote(domain, x)
         return total if self.bias is None else np.asarray(total + spread_rows(self.product, self.bias, total.ndim))
 
 
@@ -212,9 +213,6 @@ class Whole:
     def contract(self, weight: Numbers, x: Array, bias: Numbers | None) -> Array:
         assert bias is None, "integer products have their bias beside them"
         return np.asarray(x @ weight.astype(np.int64).T)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AssertionError(f"an integer product needs no {name}")
 
 
 def shifted(x: Array, zero: Integers) -> Array:

@@ -206,6 +206,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "numbers that are no codes": (
         qdq(node("Relu", ["d"], ["r"]), node("MatMul", ["r", "w"], ["g"]), *TAIL), "quantise its operand",
     ),
+    "numbers moved before a product": (
+        qdq(node("Transpose", ["d"], ["r"], perm=[1, 0]), node("Transpose", ["r"], ["t"], perm=[1, 0]),
+            node("MatMul", ["t", "w"], ["g"]), *TAIL), "data movement stands between",
+    ),
     "codes of another type": (qdq(GEMM, *TAIL, more=scalars(yz=(3, S8))), "the types should agree"),
     "signed codes times unsigned weights": (
         qdq(node("MatMul", ["d", "w"], ["g"]), *TAIL, weight=WEIGHT.astype(U8), more=scalars(xz=(1, S8), yz=(1, S8))),
