@@ -15,9 +15,10 @@ An Affine row is z = W a + b, or |z - W a - b| <= E where the node has an error 
 irrational coefficients over the reals, and in binary32 for every rounding of every admissible order; `unsat` then
 covers every execution, while a solution is a candidate and no more.
 
-Columns bear the names of the linear model's, but the rows come from the program: there the coefficients of a column
-that a row meets twice are added up, and b +- E is computed, in float64, while here every number is exact.  Bounds and
-errors are float64 numbers of which only the side matters: cut outward to 16 bits, for exact simplex pays for digits.
+Columns of nodes bear the names of the linear model's, but rows come from the program: there the coefficients of a
+column that a row meets twice are added up, and b +- E is computed, in float64, while here every number is exact.
+Bounds and errors are float64 numbers of which only the side matters: cut outward to 16 bits, for exact simplex pays for
+digits.
 
 Networks with common inputs (two that should agree, a network and its copy) are added one after the other to the same
 encoder; atoms may mix inputs and outputs and multiply them.
@@ -35,6 +36,7 @@ from typing import assert_never
 
 import numpy as np
 
+from farkas.encoders.linear_model import Group
 from farkas.encoders.real_terms import (
     All,
     AnyOf,
@@ -210,7 +212,7 @@ class _Network:
             return row
         encoder = self.encoder
         what = f"{self._where(v)}, component {i}, value"
-        column = encoder.add_column(f"{self.prefix}value_{v}_{i}", what)
+        column = encoder.add_column(self._name("value", v, i), what)
         encoder.define(column, row)
         if error:
             encoder.require(
@@ -219,6 +221,10 @@ class _Network:
         else:
             encoder.require(what, equal(column, row))
         return column
+
+    def _name(self, what: str, v: int, i: int) -> str:
+        (name,) = Group(what, v, (i,), self.program.names[v]).names()
+        return f"{self.prefix}{name}"
 
     def _where(self, v: int) -> str:
         return f"node {v} {self.program.names[v]!r}"
@@ -250,7 +256,7 @@ class _Network:
             return ZERO
         encoder = self.encoder
         what = f"{self._where(v)}, component {i}, positive part"
-        r = encoder.add_column(f"{self.prefix}relu_{v}_{i}", what)
+        r = encoder.add_column(self._name("relu", v, i), what)
         encoder.define(r, z, rectified=True)
         lines: list[Formula] = [at_most(0, r), at_most(z, r)]
         if low is not None and high is not None:

@@ -23,6 +23,7 @@ from farkas.encoders.relu_network import coefficients, slots
 from farkas.encoders.smt_real import Proved, property_problem
 from farkas.encoders.smt_solve import solve_real
 from farkas.engine.budget import Budget, OutOfTime
+from farkas.engine.deepest import deepest
 from farkas.engine.ladder import Outcome, Piece, Point
 from farkas.engine.options import Options
 from farkas.engine.query import Query
@@ -33,6 +34,7 @@ from farkas.specs.query import Case, Semantics
 
 NAME = "lra"
 LARGEST = 100_000  # coefficients of the formula: about a second of building it
+LEAST_S = 0.1  # for a small linear program, whatever is left
 BINARY32 = frozenset(semantics for semantics in Semantics if semantics.is_binary32)
 
 
@@ -69,9 +71,9 @@ class LraRung:
             return Outcome(detail="lra: some node has no finite error bound")
         problem = property_problem(self.query.program, self.query.property.inputs, [case], proved)
         answer = solve_real(problem, limit.left_s, self.solver)
-        return self._outcome(case, piece, proved, answer)
+        return self._outcome(case, piece, proved, answer, limit)
 
-    def _outcome(self, case: Case, piece: Piece, proved: Proved, answer: RealAnswer) -> Outcome:
+    def _outcome(self, case: Case, piece: Piece, proved: Proved, answer: RealAnswer, limit: Budget) -> Outcome:
         unstable = int(((proved.lower < 0) & (proved.upper > 0)).sum())
         asked = f"case {piece.number}, {unstable} unstable neurons"
         if answer.status is Status.UNSAT:
@@ -81,7 +83,12 @@ class LraRung:
         if answer.values is None:
             return Outcome(detail=f"lra: {asked}: {answer.status.value}; {answer.detail}")
         point = answer.values[: len(case.lower)]
-        points = near32(case, point) if self.query.semantics.is_binary32 else (point,)
+        deep = deepest(self.query.program, case, point, max(LEAST_S, limit.left_s))
+        points: tuple[Point, ...] = (point,)
+        if deep is not None:
+            points = (tuple(Fraction(float(v)) for v in deep), point)
+        if self.query.semantics.is_binary32:
+            points = tuple(dict.fromkeys(near for point in points for near in near32(case, point)))
         return Outcome(points, detail=f"lra: {asked}: a solution over the reals")
 
     @property
