@@ -17,9 +17,9 @@ optimisations, and what is therefore read so:
     DQ, DQ -> MatMul or Gemm -> network's output    the accumulator times s_x s_w
 
 and refused, because it is computed in binary32 sums there: float biases; Conv without Q; a Relu before a Q with another
-zero point; int8 inputs with uint8 weights; a product that is read twice; a Reshape between DQ and MatMul.  Sums of codes
-and constant codes (QLinearAdd) are refused because there the rounding depends on how onnxruntime was compiled: it adds
-fma(s_a/s_y, a, fma(s_b/s_y, b, c)) with a constant c whose own products are contracted or not.
+zero point; int8 inputs with uint8 weights; a product that is read twice; a Reshape between DQ and MatMul.  A sum of
+codes and constant codes (QLinearAdd) is refused because its bits depend on how onnxruntime was compiled: it computes
+fma(s_a/s_y, a, fma(s_b/s_y, b, c)) with a constant c whose own products were contracted, or not.
 
 A MatMul, Gemm or Conv is one summation over codes, so its order does not matter, provided that int32 never overflows:
 proved here from the ranges of codes, node by node, or refused.
