@@ -48,8 +48,8 @@ def sensitivity(xp: Any, lower: Any, upper: Any, below: Any, z: Any, rows: Seque
     is_open = (lower < 0) & (upper > 0)
     width = xp.where(is_open, upper - lower, 1.0)
     at = xp.clip(z, lower, upper)
-    on_low = xp.where(is_open, upper * (upper - at) / (width * width), 0.0)
-    on_high = xp.where(is_open, -lower * (at - lower) / (width * width), 0.0)
+    on_low = xp.where(is_open, (upper / width) * ((upper - at) / width), 0.0)
+    on_high = xp.where(is_open, (-lower / width) * ((at - lower) / width), 0.0)
     weight = xp.where(is_open, xp.maximum(-below, 0.0), 0.0)
     for layer in reversed(rows):
         low, high = (_at(xp, weight * rate, layer.neurons) for rate in (on_low, on_high))

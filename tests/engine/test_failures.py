@@ -348,7 +348,8 @@ def test_candidates_are_tried_best_first_and_hopeless_ones_not_at_all(monkeypatc
 
     monkeypatch.setattr(Replayer, "attempt", attempt)
     query = NET.query(SAFE)
-    made = verify_module._Run(query, Options())
+    replayer = Replayer(query.graph, query.program, query.network, query.semantics)
+    context = turns_module.Context(query, Options(), Budget.of(None), replayer, lambda turn: None)
     candidates = [Candidate(0, np.array([slack, 0.0]), slack) for slack in (-1.0, 0.5, 3.0, 0.0, 2.0, 1.0)]
-    assert made._replay(query.families[0], candidates) is None
+    assert turns_module.replayed(context, query.families[0], candidates) is None
     assert tried == [3.0, 2.0, 1.0, 0.5], "four replays a batch"
