@@ -19,14 +19,12 @@ executor is the order that onnxruntime was measured to use, where the network ha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.ladder import Outcome, Piece, Point
@@ -44,7 +42,6 @@ NAME = "enumeration"
 RADIUS = 16  # ulps on each side of a corner that are counted out
 NEAR = 1 << 22  # points of a neighbourhood up to which it is counted out
 SLICE_S = 0.05
-BATCH = 2048  # random points at a time
 FASTEST = 1e9  # points a second that no network reaches: more than that is not even tried
 LONGEST = 2**34  # points of a sweep
 POOL = 16  # best points around which more are drawn
@@ -216,39 +213,39 @@ class _Hunt:
                 self.sweep(low, high, complete=False)
             if self.violating or self.is_over:
                 return
-        pool = np.array([*corners, self.lower, self.upper], dtype=np.float32)
-        for points in self._draws(pool, rng):
-            if self.violating or self.is_over:
-                return
-            self._run(points)
-
-    def _draws(self, pool: Float32, rng: np.random.Generator) -> Iterator[Float32]:
-        """Random points: of the whole box first, then around the best so far; every batch is run before the next."""
         span = self.upper.astype(np.float64) - self.lower
-        drawn = self.lower + span * rng.random((BATCH, len(span)))
-        best = np.concatenate([pool, self._inside(drawn.astype(np.float32))])
+        drawn = (self.lower + span * rng.random((self.runs.batch, len(span)))).astype(np.float32)
+        points = self._inside(np.array([*corners, self.lower, self.upper, *drawn], dtype=np.float32))
+        pool, values = points[:0], np.zeros(0)
         while True:
-            yield best
-            best = best[np.argsort(self._least(best), kind="stable")[:POOL]]
-            parents = best[rng.integers(0, len(best), BATCH)]
-            reach = np.exp2(rng.uniform(0, WIDEST, (BATCH, 1)))
-            steps = np.rint(rng.uniform(-reach, reach, parents.shape)).astype(np.int64)
-            steps *= rng.random(parents.shape) < rng.choice([1.0, 0.5, 2.0 / parents.shape[1]], (BATCH, 1))
-            best = np.concatenate([best, self._inside(step_by(parents, steps))])
+            for part in range(0, len(points), self.runs.batch):
+                some = points[part : part + self.runs.batch]
+                pool, values = np.concatenate([pool, some]), np.concatenate([values, self._run(some)])
+                if self.violating or self.is_over:
+                    return
+            best = np.argsort(values, kind="stable")[:POOL]
+            pool, values = pool[best], values[best]
+            points = self._around(pool, rng)
+
+    def _around(self, pool: Float32, rng: np.random.Generator) -> Float32:
+        """Points at random distances from those of the pool, in all inputs or in some."""
+        parents = pool[rng.integers(0, len(pool), self.runs.batch)]
+        reach = np.exp2(rng.uniform(0, WIDEST, (len(parents), 1)))
+        steps = np.rint(rng.uniform(-reach, reach, parents.shape)).astype(np.int64)
+        steps *= rng.random(parents.shape) < rng.choice([1.0, 0.5, 2.0 / parents.shape[1]], (len(parents), 1))
+        return self._inside(step_by(parents, steps))
 
     def _inside(self, points: Float32) -> Float32:
         return np.clip(points, self.lower, self.upper)
 
-    def _least(self, points: Float32) -> npt.NDArray[np.float64]:
-        _, least = self.question.judge(points, self.runs.run(points))
-        return np.where(np.isnan(least), np.inf, least)
-
-    def _run(self, points: Float32) -> None:
+    def _run(self, points: Float32) -> Float64:
+        """Look at points; per point the least v of a disjunct."""
         outputs = self.runs.run(points)
         self.looked += len(points)
-        flags, _ = self.question.judge(points, outputs)
+        flags, least = self.question.judge(points, outputs)
         if flags.any():
             self._settle(points[flags])
+        return np.where(np.isnan(least), np.inf, least)
 
     def _settle(self, points: Float32) -> None:
         """Decide flagged points in exact rationals."""

@@ -39,10 +39,12 @@ from farkas.ir.execute import execute
 from farkas.ir.order_terms import OrderTerms
 from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import Boxes, Propagator, Refined, Rows
+from farkas.runtime_cuda.enumeration import work
 from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.query import Case
 
 NAME = "order-terms"
+LARGEST_WORK = 5e7  # multiplications of a run: its terms cost some thirty times as much
 BOXES = 50_000  # after which a piece is left to others
 FIRST_BOXES = 64  # in `f32-any`, where only candidates come out
 ENOUGH = 16  # candidates
@@ -62,8 +64,10 @@ class OrderTermsRung:
 
     @cached_property
     def terms(self) -> OrderTerms | None:
-        """The terms of the order in question; None where it defines no run of this network."""
+        """The terms of the order in question; None where it defines no run of this network, or one too long."""
         order, inputs = order_of(self.query.semantics), self.query.property.inputs
+        if work(self.query.graph) > LARGEST_WORK:
+            return None
         try:
             execute(self.query.graph, np.zeros((1, inputs), dtype=np.float32), order)
             return OrderTerms(self.query.graph, order)

@@ -36,7 +36,8 @@ from farkas.ir.float_interval import FloatIntervals, pairs
 from farkas.ir.graph import Graph
 from farkas.ir.op import Op
 from farkas.ir.ops.activation import Relu
-from farkas.ir.ops.affine import Add, Linear, Sub
+from farkas.ir.ops.affine import Add, LeftProduct, Linear, Sub
+from farkas.ir.ops.convolution import Conv, ConvTranspose
 from farkas.ir.ops.movement import Reshape
 from farkas.specs.query import Atom
 
@@ -47,7 +48,9 @@ LAYOUT = 2  # of the kernel's source: counts changes of what is handed over
 GROUP = 10  # rows of weights stored side by side
 LANES = 16
 ROOM = 4096  # flagged points of one call of the kernel
-TILE = 1 << 12  # points of one call of the reference executor
+BATCH = 2048  # points at a time, of networks for which that is not too much work
+LARGEST_BATCH = 1e9, 2e7  # multiplications of a batch, compiled and not: a fraction of a second
+LARGEST_WORK = 1e8  # multiplications of a point beyond which no run is worth its time here
 PRODUCT, ADD, SUBTRACT_FROM, RECTIFY = range(4)  # as numbered in the kernel
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 
@@ -211,7 +214,13 @@ class Sweep:
 class Executor(Protocol):
     """A network in one declared order."""
 
-    compiled: bool
+    @property
+    def compiled(self) -> bool: ...
+
+    @property
+    def batch(self) -> int:
+        """How many points to ask for at a time, for an answer in good time."""
+        ...
 
     def run(self, x: Float32) -> Float32:
         """Outputs (B, m) of points (B, n0)."""
@@ -226,11 +235,31 @@ class Executor(Protocol):
         ...
 
 
+def work(graph: Graph) -> int:
+    """Multiplications of one run of the network's matrix products and convolutions."""
+    total = 0
+    for node in graph.nodes:
+        size = math.prod(graph.shapes[node.name])
+        match node.op:
+            case Linear(weight=weight) | LeftProduct(weight=weight):
+                total += size * weight.shape[1]
+            case Conv(weight=weight):
+                total += size * weight.shape[2] * weight.shape[3]
+            case ConvTranspose(weight=weight):
+                total += size * weight.shape[1] * weight.shape[3]
+            case _:
+                pass
+    return total
+
+
 def executor(graph: Graph, order: str, lanes: int = LANES) -> Executor | None:
-    """Who runs `graph` in `order`: the kernel, or the reference; None when the order defines no run of this network.
+    """Who runs `graph` in `order`: the kernel, or the reference; None when the order defines no run of this network, or
+    one run is too much work.
 
     lanes: the most numbers of a vector instruction, for tests of narrower ones.
     """
+    if work(graph) > LARGEST_WORK:
+        return None
     compiled = _compiled(graph, order, lanes) if available() else None
     if compiled is not None:
         return compiled
@@ -253,6 +282,11 @@ class Reference:
     order: str
     compiled = False
 
+    @cached_property
+    def batch(self) -> int:
+        values = sum(math.prod(shape) for shape in self.graph.shapes.values())
+        return int(max(1, min(BATCH, LARGEST_BATCH[1] / max(1, work(self.graph)), 2**24 / values)))
+
     def run(self, x: Float32) -> Float32:
         return execute(self.graph, x, self.order)
 
@@ -266,7 +300,7 @@ class Reference:
         return out["lo"], out["hi"]
 
     def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
-        count = min(count, TILE)
+        count = min(count, self.batch)
         x = points.at(np.arange(begin, begin + count))
         y = self.run(x)
         flags, least = question.judge(x, y)
@@ -392,6 +426,7 @@ class Compiled:
     arrays: tuple[Any, ...]
     inputs: int
     outputs: int
+    batch: int
     compiled = True
 
     def run(self, x: Float32) -> Float32:
@@ -496,7 +531,8 @@ def _lay_out(library: ctypes.CDLL, order: str, layers: Sequence[_Layer], inputs:
     chain = _Chain(
         inputs, size, len(layers), -(-widest // GROUP) * GROUP, lanes, ctypes.addressof(steps), stored.ctypes.data
     )
-    return Compiled(library, chain, (steps, stored), inputs, size)
+    batch = int(max(1, min(BATCH, LARGEST_BATCH[0] / max(1, stored.size))))
+    return Compiled(library, chain, (steps, stored), inputs, size, batch)
 
 
 def _store(numbers: list[Float32], values: Float32) -> int:
