@@ -24,6 +24,9 @@ from farkas.ir.ops.quantised import element_after
 from farkas.ir.ops.quantised_onnx import coded, dequantised
 
 OPSETS = range(8, 22)
+PREPROCESS = (
+    "onnxruntime.quantization.shape_inference.quant_pre_process makes MatMul and Add one Gemm, which is supported"
+)
 CONTRIBUTED = {"QGemm": "com.microsoft"}  # operators of other domains than the default one
 
 
@@ -162,9 +165,7 @@ class _Import:
 def _check_kind(wire: WireNode) -> None:
     """Refuses an operator that has no meaning here whatever its operands are."""
     if wire.domain != CONTRIBUTED.get(wire.kind, ""):
-        advice = (
-            "; quantise in the QDQ format (quant_format=QuantFormat.QDQ)" if wire.kind.startswith("QLinear") else ""
-        )
+        advice = f"; {PREPROCESS}" if wire.kind.startswith("QLinear") else ""
         raise UnsupportedOperator(
             f"ONNX operator '{wire.kind}' of domain '{wire.domain}' (node '{wire.name}') is not supported; "
             f"only the default domain is{advice}"

@@ -260,7 +260,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     ),
     "QLinearAdd": (
         float_model([node("QLinearAdd", ["x", "s"], ["y"], domain="com.microsoft")], {"s": np.ones(1, f32)}, [1, 3]),
-        "quantise in the QDQ format",
+        "makes MatMul and Add one Gemm",
     ),
     "moved weights": (
         qdq(node("Transpose", ["w"], ["v"], perm=[1, 0]), node("Gemm", ["d", "v", "b"], ["g"], transB=1), *TAIL),
