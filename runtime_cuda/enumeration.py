@@ -282,8 +282,12 @@ class Reference:
     order: str
     compiled = False
 
-    @cached_property
+    @property
     def batch(self) -> int:
+        return self._batch
+
+    @cached_property
+    def _batch(self) -> int:
         values = sum(math.prod(shape) for shape in self.graph.shapes.values())
         return int(max(1, min(BATCH, LARGEST_BATCH[1] / max(1, work(self.graph)), 2**24 / values)))
 
