@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,18 @@ def test_sums_longer_than_a_block_have_the_bits_of_the_reference_run(order: Orde
     presolve = engine == "z3"
     assert answer(net.graph, pinned(x, equals(y)), order, presolve=presolve, engine=engine) == "sat"
     assert answer(net.graph, pinned(x, *differs(y)), order, presolve=presolve, engine=engine) == "unsat"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_at_a_point_six_layers_of_fifty_neurons_take_a_moment(order: Order) -> None:
+    rng = np.random.default_rng(6)
+    sizes = (5, *(50,) * 6, 5)
+    weights = [(rng.normal(size=(m, k)) / k**0.5, rng.normal(size=m)) for k, m in pairwise(sizes)]
+    net = dense([(w.astype(np.float32), b.astype(np.float32)) for w, b in weights])
+    x = rng.uniform(-1, 1, 5).astype(np.float32)
+    y = execute(net.graph, x, order)
+    assert answer(net.graph, pinned(x, equals(y)), order) == "sat"
+    assert answer(net.graph, pinned(x, *differs(y)), order) == "unsat"
 
 
 @given(seeds, st.sampled_from(ORDERS))
