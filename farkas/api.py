@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from farkas.engine.options import ENGINES, Options, Reporter
 from farkas.engine.query import Query
@@ -40,11 +40,12 @@ from farkas.specs.vnnlib import read_property
 from farkas.table import Verdicts, decide_all
 
 __all__ = [
-    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Verdicts", "Violated", "load",
-    "load_property", "verify", "verify_all",
+    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Verdicts", "Violated", "export",
+    "load", "load_property", "verify", "verify_all",
 ]  # fmt: skip
 
 FilePath = str | os.PathLike[str]
+T = TypeVar("T")
 
 TRUSTED = ("crown", *WORDS)  # whose word `trust` can take
 DEVICES = ("numpy", "cupy")
@@ -201,20 +202,49 @@ def verify_all(
     return decide_all(modes, decided)
 
 
+def export(
+    net: Network,
+    property: FilePath | bytes | Property,
+    format: str,
+    *,
+    semantics: Semantics | str | None = None,
+    bounds: str | None = None,
+    phases: str = "big-m",
+) -> str:
+    """The query as the text of a file for another solver; its first lines say what it states.
+
+    format: "smt2-lra", "smt2-fp", "mps" or "lp"; semantics: by default "real", for smt2-fp "f32-order:seq-fma";
+    bounds: of the neurons, "crown" (default), "interval" (default of smt2-fp) or "none"; phases: how mps and lp state
+    unstable neurons, "big-m" or "multiple-choice".
+
+    Raises FarkasError for what the format cannot state.
+    """
+    from farkas.engine.export import BOUNDS, FORMATS, PHASES, Bounds, ExportOptions, Format, Phases, default_semantics
+    from farkas.engine.export import export as written
+
+    form: Format = _one_of("format", format, FORMATS)
+    stated: Phases = _one_of("phases", phases, PHASES)
+    bounded: Bounds | None = None if bounds is None else _one_of("bounds", bounds, BOUNDS)
+    mode = default_semantics(form) if semantics is None else chosen_semantics(net, semantics)
+    _single(net.graph)
+    asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
+    return written(Query(net.graph, net.data, asked, mode, text), form, ExportOptions(bounded, stated))
+
+
 def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semantics:
     """The semantics asked for, or the default of the network's elements."""
     if semantics is None:
-        return default_semantics(net.graph)
+        return network_semantics(net.graph)
     mode = parse_semantics(semantics) if isinstance(semantics, str) else semantics
     if mode is Semantics.INT_EXACT and not _is_quantised(net.graph):
         raise Unsupported(
             "semantics 'int-exact' is that of quantised networks (QuantizeLinear, QLinearMatMul, MatMulInteger ...); "
-            f"this one has none of their operators; its own semantics is {default_semantics(net.graph).value}"
+            f"this one has none of their operators; its own semantics is {network_semantics(net.graph).value}"
         )
     return mode
 
 
-def default_semantics(graph: Graph) -> Semantics:
+def network_semantics(graph: Graph) -> Semantics:
     """int-exact for quantised networks, f32-any for other float32 ones, real for float64 ones."""
     if _is_quantised(graph):
         return Semantics.INT_EXACT
@@ -293,6 +323,14 @@ def make_options(
         device=device, branching=branching, engines=None if engines is None else frozenset(engines),
         smt_solver=smt_solver, milp_solver=milp_solver,
     )  # fmt: skip
+
+
+def _one_of(what: str, found: str, known: tuple[T, ...]) -> T:
+    """The member of `known` that is spelled so."""
+    for name in known:
+        if name == found:
+            return name
+    raise FarkasError(f"there is no {what} '{found}'; known are {', '.join(map(str, known))}")
 
 
 def _require_known(what: str, found: Collection[str], known: Collection[str], purpose: str = "") -> None:

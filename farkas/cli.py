@@ -43,6 +43,7 @@ COMMANDS = {
     "check": ("farkas.cli", "check a certificate with the independent checker"),
     "run": ("farkas.cli_run", "execute a network on one input, in a declared order"),
     "show": ("farkas.cli_show", "what a network, a property or a certificate contains"),
+    "export": ("farkas.cli_export", "a query as a file for another solver"),
     "doctor": ("farkas.cli_doctor", "what is installed, what is missing, and what onnxruntime computes here"),
     "supports": ("farkas.cli_supports", "capabilities, as VNN-LIB 2.0 wants them reported"),
 }
