@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 
@@ -22,7 +22,7 @@ from farkas.engine.falsify import Attack
 from farkas.engine.gap import Gap, Sieve
 from farkas.engine.ladder import Piece
 from farkas.engine.options import Options
-from farkas.engine.portfolio import Portfolio
+from farkas.engine.portfolio import Portfolio, Turn
 from farkas.engine.problem import Family, Vector
 from farkas.engine.query import Query
 from farkas.engine.replay import Replay, Replayer
@@ -94,6 +94,18 @@ class FamilyTurn:
             self.sieve = Sieve(query.program, self.task.net, self.family, self.task.margin, self.task.net.backend)
             self.by_input.search.sieve = self.sieve
 
+    def by_cases(self) -> None:
+        """A solver says that nothing violates and a certificate is wanted: nothing but trees over the neurons' signs,
+        guided by linear programs whose multipliers close the leaves, from now on."""
+        budget = self.context.budget
+        for turn in self.portfolio.turns:
+            turn.ended = True
+        for arm in arms(replace(self.task, engines=frozenset({"milp"}))):
+            for case in self.portfolio.proofs:
+                arm.skip(case)
+            self.portfolio.turns.append(Turn(arm, arm.rounds(budget)))
+        self.rounds, self.ended = self.portfolio.rounds(budget), False
+
     @property
     def family(self) -> Family:
         return self.attack.family
@@ -133,7 +145,7 @@ class FamilyTurn:
         if self.by_input is None or not self.gaps or self.by_input.search.queue:
             return False
         unproved = set(range(self.task.cases)) - self.portfolio.proofs.keys()
-        return unproved <= {gap.case for gap in self.gaps}
+        return bool(unproved) and unproved <= {gap.case for gap in self.gaps}
 
     def _at_gaps(self, gaps: list[Gap]) -> Replay | None:
         """Replay the very points at which bounds fail, though nothing violates there in float64."""

@@ -48,6 +48,7 @@ RESOLUTION = 2.0**-24  # the checker's grid: with a certificate in view, bounds 
 FIRST_SAMPLES = 256
 FIRST_TURN_S = 5.0  # of a family before the next one has its turn; doubled every time round
 FIRST_CLIMB_S = 2.0  # of search before the ladder looks at whole cases; four times as long before it does so again
+HUNT_S = 10.0  # for a witness in the gap, or as long as the search took
 CLIMB_SHARE = 0.3  # of the time spent so far: what it may take then
 
 
@@ -153,17 +154,30 @@ class _Run:
         if turn.ended or self.budget.elapsed_s < self._next_climb_s or self.query.semantics is Semantics.F32_ANY:
             return None
         self._next_climb_s *= 4.0
-        return self._settle(turn, turn.whole(), CLIMB_SHARE * self.budget.elapsed_s)
+        found = self._settle(turn, turn.whole(), CLIMB_SHARE * self.budget.elapsed_s)
+        if turn.words and self.options.certify:
+            turn.by_cases()
+        return found
 
     def _climb(self) -> Replay | None:
         """The ladder, for what the searches left though they had time."""
         for turn in self.turns:
             if turn.is_proved or turn.lost or self.budget.is_spent:
                 continue
-            found = self._settle(turn, turn.pieces(), self.budget.left_s)
+            found = self._settle(turn, turn.pieces(), self._climb_s)
+            if found is None and turn.words and self.options.certify:
+                turn.by_cases()
+                found = turn.run(self.budget.left_s)
             if found is not None:
                 return found
         return None
+
+    @property
+    def _climb_s(self) -> float:
+        """For what is left of one turn.  In `f32-any` most rungs only look for a witness, which may not exist."""
+        if self.query.semantics is not Semantics.F32_ANY:
+            return self.budget.left_s
+        return min(self.budget.left_s, max(HUNT_S, self.budget.elapsed_s))
 
     def _settle(self, turn: FamilyTurn, pieces: Sequence[Piece], time_s: float) -> Replay | None:
         """Decide pieces one after another; words for all of them settle the turn."""
@@ -272,7 +286,7 @@ class _Run:
                 f"case {empty[0]} holds no binary32 point, so nothing about it can be claimed; "
                 "widen the box or use `--semantics real`",
             )
-        words = [word for turn in self.turns for word in turn.words]
+        words = [word for turn in self.turns if not turn.portfolio.is_proved for word in turn.words]
         return self._on_words(words) if words else self._on_bounds()
 
     def _on_bounds(self) -> Verdict:
