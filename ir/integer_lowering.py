@@ -59,12 +59,12 @@ from farkas.ir.integer_held import (
     is_scalar,
     same_numbers,
 )
-from farkas.ir.integer_unary import Arithmetic, Chain, Integers, Kind, Nearest, Shift, ToFloat
+from farkas.ir.integer_unary import Arithmetic, Chain, Integers, Kind, Leaky, Nearest, Shift, ToFloat
 from farkas.ir.linear import Selection
 from farkas.ir.lowering import Builder, Value
 from farkas.ir.op import Op
 from farkas.ir.ops import quantised
-from farkas.ir.ops.activation import Clip, Max, Min, Relu
+from farkas.ir.ops.activation import Clip, LeakyRelu, Max, Min, Relu
 from farkas.ir.ops.affine import Add, Linear, Sub
 from farkas.ir.ops.convolution import Conv
 from farkas.ir.ops.movement import Expand, Gather, Reshape, Slice, Transpose
@@ -200,6 +200,8 @@ class _Lowering:
                 if low is not None:
                     x = self.arithmetic("maximum", np.array(low), x)
                 return x if high is None else self.arithmetic("minimum", np.array(high), x)
+            case LeakyRelu(slope=slope) if slope >= 0:
+                return replace(x, steps=(*x.steps, Leaky(slope)), codes=None)
             case Scale(factor=factor, divide=divide):
                 return self.arithmetic("divide" if divide else "multiply", factor, x)
             case Neg():
@@ -212,6 +214,11 @@ class _Lowering:
                 return self.arithmetic("maximum", constant, x)
             case Min(constant=constant) if constant is not None:
                 return self.arithmetic("minimum", constant, x)
+            case quantised.Coded(inner=inner) if quantised.is_product(inner):
+                raise self.refusal(
+                    f"{inner.onnx} of codes: the input's codes on the left, constant codes on the right, and one scale "
+                    "or one for each column are supported"
+                )
             case quantised.Coded(inner=inner):
                 raise self.refusal(
                     f"{inner.onnx} of codes and a constant that is given by codes: runtimes differ in how they compute "

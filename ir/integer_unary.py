@@ -114,6 +114,21 @@ class Arithmetic:
         return Arithmetic(self.kind, taken(self.constant, index))
 
 
+@dataclass(frozen=True)
+class Leaky:
+    """float32 -> float32: negative numbers times alpha >= 0, a float32 number, with one rounding."""
+
+    alpha: float
+    sign: int = 1
+
+    def __call__(self, values: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(np.where(values < 0, values * np.float32(self.alpha), values))
+
+    def take(self, index: Indices) -> Step:
+        return self
+
+
 @dataclass(frozen=True, eq=False)
 class Nearest:
     """float32 -> int64: the nearest integer, ties to even, plus zero, clamped to low..high.

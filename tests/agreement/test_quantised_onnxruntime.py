@@ -111,8 +111,8 @@ TAILS: dict[str, list[Any]] = {
     "wide Clip": [GEMM, node("Clip", ["g", "wide", ""], ["r"]), *requantised("r")],
     "chain after codes": [
         GEMM, node("QuantizeLinear", ["g", "ys", "yz"], ["q1"]), node("DequantizeLinear", ["q1", "ys", "yz"], ["d1"]),
-        node("Mul", ["d1", "a"], ["e1"]), node("Add", ["e1", "a"], ["e2"]), node("Relu", ["e2"], ["e3"]),
-        *requantised("e3"),
+        node("Mul", ["d1", "a"], ["e1"]), node("Add", ["e1", "a"], ["e2"]),
+        node("LeakyRelu", ["e2"], ["e3"], alpha=0.1), *requantised("e3"),
     ],
     "MatMulInteger": [
         node("MatMulInteger", ["q", "w_c", "xz", "w_z"], ["i"]), node("Cast", ["i"], ["c"], to=1),
@@ -151,6 +151,34 @@ def test_convolutions_of_codes_with_groups_are_run_bit_for_bit() -> None:
         node("DequantizeLinear", ["c", "ys", "yz"], ["y"]),
     ]  # fmt: skip
     assert agrees(float_model([head, *linear], constants, [1, 4, 7, 6]), count=100) > 20
+
+
+@pytest.mark.parametrize("codes", PRODUCTS)
+def test_depthwise_convolutions_with_a_scale_for_each_channel_are_run_bit_for_bit(codes: Codes) -> None:
+    rng = np.random.default_rng(9)
+    layer = Layer(codes, 1, 1)
+    w_type = TYPES[codes[2:]]
+    weight = rng.integers(0 if codes[2:] == "U8" else -60, 60, (16, 1, 3, 3)).astype(w_type)
+    scales = (rng.random(16) * 0.002 + 0.0005).astype(f32)
+    constants = layer.constants | {
+        "k": weight, "ks": scales, "kz": np.zeros(16, w_type), "cs": f32(0.02) * scales, "cz": np.zeros(16, np.int32),
+        "c": rng.integers(-999, 999, 16).astype(np.int32),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["q"]), node("DequantizeLinear", ["q", "xs", "xz"], ["d"]),
+        node("DequantizeLinear", ["k", "ks", "kz"], ["kd"], axis=0),
+        node("DequantizeLinear", ["c", "cs", "cz"], ["cd"], axis=0),
+        node("Conv", ["d", "kd", "cd"], ["g"], group=16, pads=[1, 1, 1, 1]), *requantised("g"),
+    ]  # fmt: skip
+    assert agrees(float_model(nodes, constants, [1, 16, 6, 6]), count=100) > 20
+
+
+def test_products_of_several_rows_are_run_bit_for_bit() -> None:
+    layer = Layer("U8U8", 12, 8)
+    head = [node("QuantizeLinear", ["x", "xs", "xz"], ["q"]), node("DequantizeLinear", ["q", "xs", "xz"], ["d"])]
+    for shape in ([3, 12], [2, 3, 12], [12]):
+        product = [*head, layer.w, node("MatMul", ["d", "w"], ["g"]), *requantised("g")]
+        assert agrees(float_model(product, layer.constants, shape), count=100) > 10
 
 
 @pytest.mark.parametrize("kind", ["QGemm", "QLinearConv"])

@@ -215,6 +215,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         qdq(node("MatMul", ["d", "w"], ["g"]), *TAIL, weight=WEIGHT.astype(U8), more=scalars(xz=(1, S8), yz=(1, S8))),
         "use int8 weights",
     ),
+    "constant codes on the left": (
+        qdq(node("MatMul", ["w", "d"], ["g"]), *TAIL, weight=np.eye(1, dtype=S8)), "constant codes on the right",
+    ),
     "float weights": (qdq(node("MatMul", ["d", "v"], ["g"]), *TAIL, more=ONES), "no exact integer meaning"),
     "sums of codes": (qdq(node("Add", ["d", "d"], ["g"]), *TAIL), "of several tensors"),
     "sums of codes and constant codes": (
