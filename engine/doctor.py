@@ -73,6 +73,7 @@ def examine() -> Iterator[Finding]:
         ("machine", _machine),
         ("kernels", _kernels),
         ("onnxruntime", _orders),
+        ("quantised networks", _integers),
         ("arithmetic", _arithmetic),  # last: after everything is loaded that might change it
     )
     for topic, look in topics:
@@ -186,16 +187,19 @@ def _blas_threads() -> int | None:
 
 
 def _kernels(topic: str) -> Iterator[Finding]:
-    from farkas.runtime_cuda import native
+    from farkas.runtime_cuda import enumeration, native
 
     advice = "install where there is a C compiler, or: python setup.py build_ext --inplace"
-    gives = "bounds of boxes several times faster"
-    if native.available():
-        yield Finding(topic, "bounds, compiled", OK, "found")
-    elif os.environ.get("FARKAS_NATIVE", "1") == "0":
-        yield Finding(topic, "bounds, compiled", DIFFERS, "switched off by FARKAS_NATIVE=0")
-    else:
-        yield Finding(topic, "bounds, compiled", MISSING, "", gives, advice)
+    for name, is_there, gives in (
+        ("bounds, compiled", native.available(), "bounds of boxes several times faster"),
+        ("enumeration, compiled", enumeration.available(), "executions of single points many times faster"),
+    ):
+        if is_there:
+            yield Finding(topic, name, OK, "found")
+        elif os.environ.get("FARKAS_NATIVE", "1") == "0":
+            yield Finding(topic, name, DIFFERS, "switched off by FARKAS_NATIVE=0")
+        else:
+            yield Finding(topic, name, MISSING, "", gives, advice)
 
 
 def _orders(topic: str) -> Iterator[Finding]:
@@ -226,6 +230,17 @@ def _orders(topic: str) -> Iterator[Finding]:
         return y
 
     yield Finding(topic, "sums of Gemm", OK, reveal(gemm).describe())
+
+
+def _integers(topic: str) -> Iterator[Finding]:
+    """Whether quantised networks are computed as `int-exact` states."""
+    from farkas.engine.fingerprint_integer import probe_integer
+
+    found = probe_integer()
+    names = ("int-exact", "QDQ graphs", "full-range weights")
+    states = (OK if found.matches else DIFFERS, OK, DIFFERS if found.saturates else OK)
+    for name, status, told in zip(names, states, found.describe(), strict=False):
+        yield Finding(topic, name, status, told)
 
 
 def _arithmetic(topic: str) -> Iterator[Finding]:

@@ -48,6 +48,7 @@ def _details(verdict: Verdict) -> dict[str, Any]:
             details |= {"executor": replay.executor, "runtime": replay.runtime, "any_order": replay.any_order}
         case Unknown():
             details["detail"] = verdict.detail
+            details["gap"] = None if verdict.gap is None else verdict.gap.as_dict()
         case _ as never:
             assert_never(never)
     return details
@@ -101,9 +102,14 @@ def _words(proof: Trusted) -> Iterator[str]:
 
 def _ways(statistics: Statistics) -> Iterator[str]:
     """By which ways the answer was found, where there was more than one moment of work."""
-    if not any(arm.boxes for arm in statistics.arms):
-        return
     parts = [f"{arm.name} {arm.time_s:.2f} s ({arm.boxes} boxes)" for arm in statistics.arms if arm.boxes]
+    parts += [
+        f"{rung.name} {rung.time_s:.2f} s ({rung.refuted} of {rung.pieces} pieces, {rung.candidates} candidates)"
+        for rung in statistics.rungs
+        if rung.pieces
+    ]
+    if not parts:
+        return
     if statistics.attack_s >= 0.01:
         parts.append(f"attack {statistics.attack_s:.2f} s")
     if statistics.programs:

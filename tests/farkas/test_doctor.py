@@ -23,7 +23,7 @@ from farkas.ir.onnx_import import load_onnx
 from tests.farkas.queries import ROOT
 
 Capture = pytest.CaptureFixture[str]
-TOPICS = {"packages", "solvers", "machine", "kernels", "onnxruntime", "arithmetic"}
+TOPICS = {"packages", "solvers", "machine", "kernels", "onnxruntime", "quantised networks", "arithmetic"}
 
 
 def named(findings: list[Finding], name: str) -> Finding:
@@ -140,7 +140,7 @@ def test_every_topic_may_break(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Finding(topic, "first", "ok", "seen")
         raise ValueError("broken")
 
-    for name in ("_packages", "_solvers", "_machine", "_kernels", "_orders", "_arithmetic"):
+    for name in ("_packages", "_solvers", "_machine", "_kernels", "_orders", "_integers", "_arithmetic"):
         monkeypatch.setattr(doctor, name, broken)
     findings = list(examine())
     assert [f.status for f in findings] == ["ok", "missing"] * len({f.topic for f in findings})
