@@ -31,8 +31,11 @@ HUNT_SHARE = 0.25  # of the time of a case's tree goes to hunts, each of them at
 
 
 class MilpArm:
-    """Cases by turns.  limits: unstable neurons up to which it claims a case, and up to which it takes one at all when
-    its turn comes; None: it claims nothing and takes any."""
+    """Cases by turns.
+
+    limits: unstable neurons up to which it claims any case, and up to which it claims those with conjunctions and takes
+    others when its turn comes; None: it claims nothing and takes all.
+    """
 
     name = "milp"
 
@@ -52,11 +55,19 @@ class MilpArm:
         if self.limits is None:
             return ""
         for case in self._cases.left:
-            unstable = self.roots.unstable_of(case)
-            if case not in self._trees and unstable is not None and 0 < unstable <= self.limits[0]:
-                neurons = "neuron is" if unstable == 1 else "neurons are"
-                return f"{unstable} {neurons} unstable at the root, at most {self.limits[0]}"
+            told = self._claim_of(case, *self.limits)
+            if told:
+                return told
         return ""
+
+    def _claim_of(self, case: int, few: int, many: int) -> str:
+        unstable = self.roots.unstable_of(case)
+        if case in self._trees or not unstable or unstable > many:
+            return ""
+        told = f"{unstable} {'neuron is' if unstable == 1 else 'neurons are'} unstable at the root"
+        if unstable <= few:
+            return f"{told}, at most {few}"
+        return f"{told}, at most {many}, and several atoms hold together" if self.roots.joins_atoms(case) else ""
 
     @property
     def progress(self) -> Progress:
@@ -123,7 +134,6 @@ class MilpArm:
     def skip(self, case: int) -> None:
         self._cases.skip(case)
         self._trees.pop(case, None)
-        self.roots.forget(case)
 
     def reopen(self, case: int, node: int, budget: Budget) -> None:
         self._cases.done.pop(case, None)

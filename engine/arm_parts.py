@@ -97,6 +97,11 @@ class Roots:
             return None
         return len(root.columns) if root.open else 0
 
+    def joins_atoms(self, case: int) -> bool:
+        """Whether a disjunct that the root of a case leaves open has several atoms."""
+        root, _ = self._found[case]
+        return any(len(root.atoms_of[d]) > 1 for d in root.open)
+
     def forget(self, case: int) -> None:
         self._found.pop(case, None)
 

@@ -319,6 +319,20 @@ def test_linear_programs_come_first_where_a_root_leaves_few_neurons_unstable() -
     assert [choice.arm for choice in many.choices] == ["relu-splitting"] and many.unstable == 14
 
 
+def test_conjunctions_go_to_linear_programs_among_more_unstable_neurons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Violated here and there, but nothing is replayed, so that the arms have to work."""
+    monkeypatch.setattr(Replayer, "attempt", lambda self, number, case, point: None)
+    net = dense(random_layers(np.random.default_rng(6), (20, 24, 20, 2), eighths=False))
+    atoms = [atom([1, 0], 0), atom([-1, 1], 0)]
+    options = Options(timeout_s=1.0, engines=frozenset(ARMS))
+    told = verify(net.query([case([-1] * 20, [1] * 20, atoms)]), options).statistics
+    assert told.unstable is not None and 30 < told.unstable <= 44
+    assert [choice.arm for choice in told.choices[:2]] == ["relu-splitting", "milp"]
+    assert told.choices[1].why.endswith("at most 100, and several atoms hold together")
+    told = verify(net.query([case([-1] * 20, [1] * 20, atoms[:1], atoms[1:])]), options).statistics
+    assert told.choices and all("unstable" not in choice.why for choice in told.choices)
+
+
 def test_an_undecided_answer_names_margin_open_nodes_and_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attack, "strong", lambda self, budget, share_s: iter(()))
     net = dense(random_layers(np.random.default_rng(11), (12, 60, 60, 60, 1), eighths=False))
