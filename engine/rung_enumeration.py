@@ -104,7 +104,8 @@ class EnumerationRung:
             if hunt.sweep(lower, upper, complete=True):
                 return self._swept(hunt, order, piece)
             hunt.search(self._corners(question, lower, upper, time_s), np.random.default_rng(self.seed))
-        detail = f"{hunt.looked} of {count_between(lower, upper):.3g} points run in {order}"
+        doublings = count_between(lower, upper).bit_length() - 1
+        detail = f"{hunt.looked} of some 2^{doublings} points run in {order}"
         return Outcome(points=hunt.candidates, detail=detail)
 
     def _swept(self, hunt: _Hunt, order: Order, piece: Piece) -> Outcome:

@@ -170,6 +170,8 @@ class _Cuts:
         self.points += len(x)
         flags, _ = self.question.judge(x, y)
         for point, outputs in zip(x[flags], y[flags], strict=True):
+            if len(self.violating) >= ENOUGH:
+                return
             if not np.isfinite(outputs).all():
                 self.unread += 1
                 continue

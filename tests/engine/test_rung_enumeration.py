@@ -121,6 +121,13 @@ def test_a_large_piece_is_searched_around_the_corner_of_least_margin() -> None:
         assert 1 < x <= Fraction(19, 10)
 
 
+def test_a_box_of_more_points_than_a_float_holds_is_searched() -> None:
+    net = affine([[1.0] * 40])
+    box = case([-1] * 40, [1] * 40, [atom([1], -41)])
+    outcome = asked(net.query([box], Semantics.F32_ANY), 0.2)
+    assert outcome.word is None and not outcome.points and "2^1239 points" in outcome.detail  # (2 * 1065353216 + 1)^40
+
+
 def golden() -> tuple[Query, tuple[Fraction, ...]]:
     """ACAS Xu 1_1 on the box where `argmin is 4` holds over the reals by 1e-8, and a corner at which it does not."""
     folder = Path(os.environ["FARKAS_VNNCOMP"]) / "acasxu_2023" / "onnx"
