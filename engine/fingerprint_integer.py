@@ -71,7 +71,7 @@ class IntegerFingerprint:
         if not self.matches:
             wrong = sorted({f"{f} {c}" for (f, c, on), n in self.differs.items() if n and (on or f[1] == "L")})
             return (f"int-exact does not hold for {self.runtime}: {', '.join(wrong)}",)
-        off = "as well" if self.fuses_without_optimisation else "not, where numbers are multiplied in float32"
+        off = "as int-exact too" if self.fuses_without_optimisation else "in float32, another function in its last bits"
         wide = (
             "saturate 16-bit partial sums on this machine: quantise with reduce_range"
             if self.saturates
@@ -79,7 +79,7 @@ class IntegerFingerprint:
         )
         return (
             f"int-exact holds for {self.runtime}: QLinearMatMul and QLinearConv, QDQ graphs with graph optimisation",
-            f"QDQ graphs without graph optimisation: {off}",
+            f"QDQ graphs without graph optimisation are computed {off}",
             f"uint8 codes times int8 weights of full range {wide}",
         )
 

@@ -177,6 +177,20 @@ class Coded(_IntegerOnly):
         return self.inner.denote(alg, *xs)
 
 
+@dataclass(frozen=True, eq=False)
+class CodedGemm(Coded):
+    """MatMul or Gemm by dequantised weights; a class of its own for the name that people see."""
+
+    onnx: ClassVar[str] = "Gemm"
+
+
+@dataclass(frozen=True, eq=False)
+class CodedConv(Coded):
+    """Conv with dequantised weights."""
+
+    onnx: ClassVar[str] = "Conv"
+
+
 Quantised = QuantizeLinear | DequantizeLinear | IntegerProduct | Requantise | ToFloat | Coded
 
 

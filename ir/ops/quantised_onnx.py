@@ -21,6 +21,8 @@ from farkas.ir.ops.convolution import Conv
 from farkas.ir.ops.quantised import (
     RANGES,
     Coded,
+    CodedConv,
+    CodedGemm,
     CodedWeight,
     DequantizeLinear,
     Float32,
@@ -274,7 +276,8 @@ def coded(node: OnnxNode, made: tuple[Node, ...]) -> tuple[Node, ...]:
     for part in made:
         takes = weight if isinstance(part.op, (Linear, Conv)) else None
         is_plain = not is_product(part.op) and len(made) > 1  # a Transpose or Reshape beside the product
-        wrapped.append(part if is_plain else replace(part, op=Coded(part.op, takes)))
+        kind = CodedConv if isinstance(part.op, Conv) else CodedGemm if is_product(part.op) else Coded
+        wrapped.append(part if is_plain else replace(part, op=kind(part.op, takes)))
     return tuple(wrapped)
 
 
