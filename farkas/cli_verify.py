@@ -61,9 +61,12 @@ def main(words: list[str], start: float) -> int:
         text = _table(verdicts) if is_table else _answer(*verdicts.values())
     emit(text)
     if not args.quiet:
+        said: dict[str, None] = {}  # what is the same of several answers is told once
         for verdict, certificate in told:
-            for message in summary(verdict, elapsed, args.certificate, certificate):
-                say(message)
+            own_s = verdict.statistics.time_s if is_table else elapsed
+            said |= dict.fromkeys(summary(verdict, own_s, args.certificate, certificate))
+        for message in said:
+            say(message)
     return COMPLETED if verdicts.are_decided else UNDECIDED
 
 

@@ -15,7 +15,8 @@ from farkas.specs.query import Semantics
 IN_BINARY32 = "atoms are read in exact rationals over the binary32 values of inputs and outputs"
 IN_INTEGERS = "atoms are read in exact rationals over the binary32 inputs and the outputs that the integers decode to"
 IN_REALS = "inputs, weights and atoms are read as exact rationals"
-TRUST = "accepted on trust: what `--trust ENGINE` takes is that engine's word, which no checker confirms"
+TO_TRUST = "`--trust ENGINE` makes this unsat: it takes the word of that engine, which no checker confirms"
+TRUSTED = "no checker confirms a word; --trust has accepted it"
 
 
 def as_object(verdict: Verdict, time_s: float, certificate: str | None) -> dict[str, Any]:
@@ -76,8 +77,8 @@ def summary(verdict: Verdict, time_s: float, wanted: str | None, certificate: st
             yield f"sat ({mode}, evidence {verdict.evidence}): {_violation(verdict)}; {work}"
         case Unknown():
             yield f"{verdict.word} ({mode}, reason {verdict.reason.value}): {verdict.detail}; {work}"
-            if verdict.reason is Reason.UNCERTIFIED:
-                yield TRUST
+            if verdict.reason is Reason.UNCERTIFIED and "--trust" in verdict.detail:
+                yield TO_TRUST
         case _ as never:
             assert_never(never)
     yield from _ways(statistics)
@@ -97,7 +98,7 @@ def _words(proof: Trusted) -> Iterator[str]:
     by = Counter(" and ".join(word.engines) for word in proof.words)
     told = ", ".join(f"{count} by the word of {engines}" for engines, count in sorted(by.items()))
     yield f"pieces: {proof.closed} closed by bounds, {told}"
-    yield TRUST
+    yield TRUSTED
 
 
 def _ways(statistics: Statistics) -> Iterator[str]:
