@@ -112,11 +112,11 @@ class IntegerPropagator:
         return lower, upper
 
     def bound(self, rows: Matrix, found: Sequence[Ranges]) -> Bounded:
-        """Lower bounds of rows (R, m) over the decoded outputs."""
+        """Lower bounds of rows, (R, m) or (B, R, m), over the decoded outputs."""
         v = self.program.output
         lines = _lines(self.decoding, *_values(found[v]), None)
         batch = len(found[v][0])
-        wanted = np.broadcast_to(rows, (batch, *rows.shape))
+        wanted = np.broadcast_to(rows, (batch, *rows.shape[-2:]))
         const, slack, through = _through(wanted, lines, _reach(found[v]))
         below = self._pass(v, through, found)
         more = const - slack
