@@ -81,9 +81,9 @@ def test_sums_longer_than_a_block_have_the_bits_of_the_reference_run(order: Orde
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_at_a_point_six_layers_of_fifty_neurons_take_a_moment(order: Order) -> None:
+def test_at_a_point_six_layers_of_25_neurons_take_a_moment(order: Order) -> None:
     rng = np.random.default_rng(6)
-    sizes = (5, *(50,) * 6, 5)
+    sizes = (5, *(25,) * 6, 5)
     weights = [(rng.normal(size=(m, k)) / k**0.5, rng.normal(size=m)) for k, m in pairwise(sizes)]
     net = dense([(w.astype(np.float32), b.astype(np.float32)) for w, b in weights])
     x = rng.uniform(-1, 1, 5).astype(np.float32)
@@ -188,6 +188,16 @@ def test_division_by_what_may_be_a_zero_is_refused() -> None:
         smtlib_fp(graph, case([0], [1], []), "seq-fma")
 
 
+def decides(terms: list[tuple[float, Fraction]], c: Fraction, *, strict: bool) -> bool:
+    """Whether sum a v <= c (< c when strict), as a solver reads the atom."""
+    read = atom_text([(f"v{k}", a) for k, (_, a) in enumerate(terms)], c, strict=strict)
+    lines = ["(set-logic QF_BVFP)"]
+    for k, (v, _) in enumerate(terms):
+        lines += [f"(declare-const v{k} (_ FloatingPoint 8 24))", f"(assert (= v{k} {literal(np.float32(v))}))"]
+    lines += [line for v in read.summed for line in bits_text(v)]
+    return solve("bitwuzla", "\n".join([*lines, f"(assert {read.text})"]))[0] == "sat"
+
+
 @given(
     st.lists(st.tuples(numbers, rationals.filter(bool)), min_size=1, max_size=3), rationals, st.booleans(), st.data()
 )
@@ -198,14 +208,18 @@ def test_atoms_are_read_in_exact_rationals(
     exact = sum((a * Fraction(v) for v, a in terms), Fraction(0))
     small = Fraction(1, 2 ** data.draw(st.integers(0, 150)))
     c = data.draw(st.sampled_from([c, exact, exact + small, exact - small]))
-    read = atom_text([(f"v{k}", a) for k, (_, a) in enumerate(terms)], c, strict=strict)
-    lines = ["(set-logic QF_BVFP)"]
-    for k, (v, _) in enumerate(terms):
-        lines += [f"(declare-const v{k} (_ FloatingPoint 8 24))", f"(assert (= v{k} {literal(np.float32(v))}))"]
-    lines += [line for v in read.summed for line in bits_text(v)]
-    wanted = exact < c if strict else exact <= c
-    formula = "\n".join([*lines, f"(assert {read.text})"])
-    assert solve("bitwuzla", formula)[0] == ("sat" if wanted else "unsat")
+    assert decides(terms, c, strict=strict) == (exact < c if strict else exact <= c)
+
+
+def test_sums_that_binary64_would_round_are_exact() -> None:
+    # 1 + 2^-100 is above 1 and 1 - 2^-100 below, though both round to 1.
+    one, small = Fraction(1), 2.0**-100
+    assert not decides([(1.0, one), (small, one)], one, strict=False)
+    assert decides([(1.0, one), (-small, one)], one, strict=True)
+    # (2^31 + 1)(1 + 2^-23) = 2^31 + 257 + 2^-23, which takes 55 bits and rounds to 2^31 + 257.
+    a, u = 2**31 + 1, 1 + 2.0**-23
+    assert not decides([(u, Fraction(a)), (0.0, Fraction(a + 2))], Fraction(2**31 + 257), strict=False)
+    assert decides([(u, Fraction(-a)), (0.0, Fraction(a + 2))], Fraction(-(2**31) - 257), strict=True)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
