@@ -36,6 +36,7 @@ from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import ADAPTIVE, Propagator
 from farkas.runtime_cuda.enumeration import Executor, Float64, Points, Question, count_between, executor, step_by
 from farkas.runtime_cuda.prepared import Prepared, prepare
+from farkas.specs.boxes import binary32_box
 from farkas.specs.query import Semantics
 
 NAME = "enumeration"
@@ -98,7 +99,10 @@ class EnumerationRung:
         question = Question.of(atoms, len(piece.lower), self.query.property.outputs)
         if question is None:
             return Outcome(detail="a coefficient of the property is too long for binary64")
-        lower, upper = (np.array([float(v) for v in ends], dtype=np.float32) for ends in (piece.lower, piece.upper))
+        box = binary32_box(piece.lower, piece.upper)
+        if box.empty:
+            return Outcome(detail="the piece has no binary32 point")
+        lower, upper = box.lower, box.upper
         with np.errstate(all="ignore"):
             hunt = _Hunt(runs, question, lower, upper, budget, time.monotonic() + min(time_s, budget.left_s))
             if hunt.sweep(lower, upper, complete=True):
@@ -109,13 +113,15 @@ class EnumerationRung:
         return Outcome(points=hunt.candidates, detail=detail)
 
     def _swept(self, hunt: _Hunt, order: Order, piece: Piece) -> Outcome:
-        """What a complete enumeration says."""
-        detail = f"all {hunt.looked} points run in {order}"
+        """What an enumeration says that was complete, but for having found enough."""
+        detail = f"{hunt.looked} points run in {order}"
         if hunt.violating or hunt.unread:
             lost = f"; {hunt.unread} gave no finite outputs" if hunt.unread else ""
-            return Outcome(points=hunt.candidates, detail=f"{detail}: {len(hunt.violating)} violate{lost}")
+            return Outcome(points=hunt.candidates, detail=f"{detail}, {len(hunt.violating)} violate{lost}")
         what = f"a box of case {piece.number}: its {hunt.looked} binary32 points in {order}, digest {hunt.digest:016x}"
-        return Outcome(word=Word((NAME,), what), covers=frozenset({Semantics(f"f32-order:{order}")}), detail=detail)
+        return Outcome(
+            word=Word((NAME,), what), covers=frozenset({Semantics(f"f32-order:{order}")}), detail=f"all {detail}"
+        )
 
     def _corners(self, question: Question, lower: Float32, upper: Float32, time_s: float) -> list[Float32]:
         """Where the linear bounds of the rows are least over the box, the least of them first."""

@@ -35,6 +35,7 @@ from farkas.ir.binary32 import Float32, Order
 from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.enumeration import Executor, Float64, Int64, Points, Question, at_places, executor, places
 from farkas.runtime_cuda.prepared import Prepared, prepare
+from farkas.specs.boxes import binary32_box
 
 NAME = "float-intervals"
 FEW = 16  # points up to which a box is run point by point
@@ -79,7 +80,10 @@ class FloatIntervalsRung:
         question = Question.of(atoms, len(piece.lower), self.query.property.outputs)
         if question is None:
             return Outcome(detail="a coefficient of the property is too long for binary64")
-        lower, upper = (np.array([float(v) for v in ends], dtype=np.float32) for ends in (piece.lower, piece.upper))
+        box = binary32_box(piece.lower, piece.upper)
+        if box.empty:
+            return Outcome(detail="the piece has no binary32 point")
+        lower, upper = box.lower, box.upper
         end = time.monotonic() + min(time_s, budget.left_s)
         with np.errstate(all="ignore"):
             rows, _ = linear_rows(self.reals, question, lower, upper, time_s / 4)

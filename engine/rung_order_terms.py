@@ -41,6 +41,7 @@ from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import Boxes, Propagator, Refined, Rows
 from farkas.runtime_cuda.enumeration import work
 from farkas.runtime_cuda.prepared import Prepared, prepare
+from farkas.specs.boxes import Box32, binary32_box
 from farkas.specs.query import Case
 
 NAME = "order-terms"
@@ -91,9 +92,12 @@ class OrderTermsRung:
             return Outcome(detail="the order defines no run of this network")
         order = order_of(self.query.semantics)
         decides = self.query.semantics.order is not None
+        box = binary32_box(piece.lower, piece.upper)
+        if box.empty:
+            return Outcome(detail="the piece has no binary32 point")
         search = OrderSearch(
             self.net,
-            family_of(piece, self.query.property.outputs),
+            family_of(piece, box, self.query.property.outputs),
             True,
             0.0,
             lambda x: np.asarray(run_float(self.query.program, x)[self.query.program.output]),
@@ -104,7 +108,7 @@ class OrderTermsRung:
         limit = BOXES if decides else FIRST_BOXES
         with np.errstate(all="ignore"):
             met = search.exhaust(within(budget, time_s), limit)
-        points = candidates(piece, met)
+        points = candidates(box, met)
         boxes = search.progress.boxes
         if search.is_done and not search.stuck and decides:
             what = f"a box of case {piece.number}, by bounds with the rounding errors of {order} on {boxes} boxes"
@@ -121,12 +125,12 @@ class OrderTermsRung:
         return self.terms.errors(node, boxes.lower, boxes.upper)
 
 
-def family_of(piece: Piece, outputs: int) -> Family:
-    """A piece as a family of one case, its box on the grid of input splitting."""
+def family_of(piece: Piece, box: Box32, outputs: int) -> Family:
+    """A piece as a family of one case, its binary32 points in a box on the grid of input splitting."""
     case = Case(piece.lower, piece.upper, tuple(piece.case.disjuncts[d] for d in piece.disjuncts))
-    lower, upper = (np.array([float(v) for v in ends]) for ends in (piece.lower, piece.upper))
-    box = np.floor(lower * 2.0**32) * 2.0**-32, np.ceil(upper * 2.0**32) * 2.0**-32
-    (family,) = families([case], [box], outputs)
+    lower, upper = box.lower.astype(np.float64), box.upper.astype(np.float64)
+    ends = np.floor(lower * 2.0**32) * 2.0**-32, np.ceil(upper * 2.0**32) * 2.0**-32
+    (family,) = families([case], [ends], outputs)
     return family
 
 
@@ -135,11 +139,10 @@ def within(budget: Budget, time_s: float) -> Budget:
     return Budget(min(time_s, budget.left_s), time.monotonic())
 
 
-def candidates(piece: Piece, found: list[Candidate]) -> tuple[Point, ...]:
-    """Binary32 points of the piece at the candidates, the most promising first, each once."""
-    lower, upper = (np.array([float(v) for v in ends], dtype=np.float32) for ends in (piece.lower, piece.upper))
+def candidates(box: Box32, found: list[Candidate]) -> tuple[Point, ...]:
+    """Binary32 points of the box at the candidates, the most promising first, each once."""
     ranked = sorted(found, key=lambda candidate: -candidate.slack)
-    points = [np.clip(candidate.point.astype(np.float32), lower, upper) for candidate in ranked]
+    points = [np.clip(candidate.point.astype(np.float32), box.lower, box.upper) for candidate in ranked]
     return tuple(dict.fromkeys(tuple(Fraction(float(v)) for v in point) for point in points))[:ENOUGH]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farkas.engine.budget import Budget
-from farkas.engine.ladder import Outcome, Piece
+from farkas.engine.ladder import Outcome, Piece, Rung
 from farkas.engine.options import Options
 from farkas.engine.query import Query
 from farkas.engine.replay import Replayer
 from farkas.engine.rung_enumeration import enumeration_rung
+from farkas.engine.rung_float_intervals import float_intervals_rung
+from farkas.engine.rung_order_terms import order_terms_rung
 from farkas.ir.binary32 import ORDERS, Float32
 from farkas.ir.execute import execute
 from farkas.ir.onnx_import import load_onnx
@@ -92,6 +95,28 @@ def test_any_order_gets_candidates_and_words_of_one_order_only() -> None:
     outcome = asked(net.query([violated], Semantics.F32_ANY))
     assert outcome.word is None and not outcome.covers
     assert set(outcome.points) == {(Fraction(0), Fraction(1)), (Fraction(1, 2**149), Fraction(1))}
+
+
+@pytest.mark.parametrize("rung", [enumeration_rung, float_intervals_rung])
+def test_fma_keeps_what_two_roundings_lose(rung: Callable[[Query, Options], Rung]) -> None:
+    # (1 + 2^-12)^2 - (1 + 2^-11) = 2^-24; rounded by itself, the product is 1 + 2^-11, a tie to even.
+    net = affine([[-1.0, 1 + 2.0**-12]])
+    x = [Fraction(2049, 2048), Fraction(4097, 4096)]
+    box = case(x, x, [atom([1], 0)])
+    for order, holds in (("seq-fma", True), ("mlas-k256-fma", True), ("seq-muladd", False)):
+        outcome = rung(net.query([box], semantics_of(order)), Options()).work(piece_of(box), Budget.of(9.0), 1.0)
+        assert (outcome.word is not None) == holds and outcome.points == (() if holds else (tuple(x),))
+
+
+@pytest.mark.parametrize("rung", [enumeration_rung, float_intervals_rung, order_terms_rung])
+def test_a_point_off_the_grid_is_its_nearest_binary32_number(rung: Callable[[Query, Options], Rung]) -> None:
+    tenth, nearest = Fraction(1, 10), Fraction(float(np.float32(0.1)))  # above a tenth by 1.5e-9
+    for limit, holds in (((tenth + nearest) / 2, True), (nearest, False)):
+        box = case([tenth], [tenth], [atom([], limit, x=[1])])
+        outcome = rung(affine([[1.0]]).query([box], Semantics.SEQ_FMA), Options())
+        found = outcome.work(piece_of(box), Budget.of(9.0), 1.0)
+        assert (found.word is not None) == holds
+        assert found.points == (() if holds else ((nearest,),))
 
 
 def test_a_point_without_finite_outputs_leaves_no_word() -> None:
