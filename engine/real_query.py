@@ -78,7 +78,8 @@ def prove(
     """
     net = prepare(program, binary32=semantics.is_binary32, backend=numpy_backend())
     lower, upper = (np.array([_outward(q, side) for q in end]) for side, end in zip((-1, 1), box, strict=True))
-    root = Relaxation(net, lower, upper, tick).root(effort or Effort(steps=0))
+    with np.errstate(all="ignore"):  # what overflows becomes no bound and no finite error
+        root = Relaxation(net, lower, upper, tick).root(effort or Effort(steps=0))
     nodes = [(v, node) for v, node in enumerate(program.nodes) if isinstance(node, Affine)]
     errors = {v: np.asarray(root.ground.error[v]) for v, node in nodes if is_inexact(node, semantics)}
     if root.empty or not all(np.isfinite(error).all() for error in errors.values()):

@@ -66,6 +66,6 @@ def test_a_run_gives_every_column_from_the_free_ones(x: int, r: int) -> None:
         (Step(1, X - 2, rectified=True),),
     )
     assert problem.free == (0,)
-    assert problem.run({0: Fraction(x)}) == (x, r)
+    assert problem.run({0: Fraction(x)}) == (Fraction(x), Fraction(r))
     assert problem.holds_at((Fraction(x), Fraction(r)))
     assert not problem.holds_at((Fraction(x), Fraction(x - 3)))

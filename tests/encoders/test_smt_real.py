@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farkas.encoders.real_answer import Status
-from farkas.encoders.real_terms import AnyOf, RealProblem, at_most, below, equal
+from farkas.encoders.real_terms import AnyOf, Formula, Poly, RealProblem, at_most, below, equal
 from farkas.encoders.relu_network import slots
 from farkas.encoders.smt_real import Proved, RealEncoder, property_problem
 from farkas.encoders.smt_z3 import solve_z3
@@ -63,7 +64,7 @@ def test_properties_of_random_networks_are_decided_as_by_enumeration(
     assert (answer.status is Status.SAT) == is_unsafe(program, cases)
     if answer.values is not None:
         x = answer.values[:2]
-        outputs = run_exact(program, x)
+        outputs = list(run_exact(program, x))
         assert any(c.contains(x) and c.violated_disjunct(x, outputs) is not None for c in cases)
 
 
@@ -129,16 +130,18 @@ def test_two_networks_of_one_function_are_equal_everywhere() -> None:
 def test_polynomials_of_inputs_and_outputs_are_decided() -> None:
     # x y with y = relu(x) - relu(-x) = x on [-1, 1]: at most 1, at least 0, and 1/2 nowhere among the rationals.
     program = dense([([[1.0], [-1.0]], [0.0, 0.0]), ([[1.0, -1.0]], [0.0])]).program
-    for formula, status, known in (
-        (lambda x, y: below(1, x * y), Status.UNSAT, False),
-        (lambda x, y: below(x * y, 0), Status.UNSAT, False),
-        (lambda x, y: at_most(Fraction(1, 2), x * y), Status.SAT, True),
-        (lambda x, y: equal(x * y, Fraction(1, 2)), Status.SAT, False),
+    half = Fraction(1, 2)
+    for asked, status, known in (
+        (lambda product: below(1, product), Status.UNSAT, False),
+        (lambda product: below(product, 0), Status.UNSAT, False),
+        (lambda product: at_most(half, product), Status.SAT, True),
+        (lambda product: equal(product, half), Status.SAT, False),
     ):
         encoder = RealEncoder()
         xs = encoder.add_inputs(*ONE)
         ys = encoder.add_network(program, xs, Proved.nothing(program))
-        encoder.require("asked", formula(xs[0], ys[0]))
+        relation: Callable[[Poly], Formula] = asked
+        encoder.require("asked", relation(xs[0] * ys[0]))
         problem = encoder.problem()
         answer = solve_z3(problem, 10)
         assert not problem.is_linear
