@@ -84,9 +84,10 @@ class Network:
         kinds = Counter(node.op.onnx for node in graph.nodes)
         lines = [
             f"network {self.name or '(unnamed)'}: {graph.dtype}, {len(graph.nodes)} nodes",
-            *(f"  input  {name} {_shape(shape)}" for name, shape in graph.inputs),
-            *(f"  output {name} {_shape(graph.shapes[name])}" for name in graph.outputs),
+            *(f"  input  {name} {_shape(shape)}{_integers(graph, name)}" for name, shape in graph.inputs),
+            *(f"  output {name} {_shape(graph.shapes[name])}{_integers(graph, name)}" for name in graph.outputs),
             f"  operators: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}",
+            f"  semantics unless told otherwise: {network_semantics(graph).value}",
             *(f"  note: {note}" for note in graph.notes),
             f"  sha256 {graph.sha256}",
         ]
@@ -150,6 +151,8 @@ def verify(
     trust: whose word is taken where the checker cannot check (TRUSTED); engines: those that may work (ENGINES), None
     for all; memory_gb: of the queue of open boxes; report: called now and then with the search's progress and the
     seconds so far; branching: how neurons are chosen where their signs are split: "sensitivity", "babsr" or "fsb".
+    smt_solver: of the engine lra, "z3", "pysmt" or "pysmt:" and a name; milp_solver: of the engine milp, "highs",
+    "gscip", "cp-sat" or "mathopt-highs".
 
     Raises FarkasError when an argument or a file cannot be used; out of time or memory is `Unknown`.
     """
@@ -317,6 +320,10 @@ def make_options(
         raise FarkasError(f"no engine may work; name some of {', '.join(ENGINES)}")
     if device == "cupy":
         _require_cupy()
+    if milp_solver != "highs":
+        from farkas.encoders.milp import SOLVERS
+
+        _require_known("MILP solver", (milp_solver,), SOLVERS)
     return Options(
         timeout_s=timeout, certify=certify, trust=frozenset(trust), seed=seed,
         memory_bytes=Options.memory_bytes if memory_gb is None else int(memory_gb * 2**30), report=report,
@@ -376,6 +383,11 @@ def _property(data: bytes, net: Network | None) -> Property:
         if "'vnnlib-version'" in error.message:
             raise Unsupported("this is VNN-LIB 2.0; only VNN-LIB 1.0 is read so far") from error
         raise
+
+
+def _integers(graph: Graph, name: str) -> str:
+    """The type of a tensor that holds integers."""
+    return f" of {graph.elements[name]}" if name in graph.elements else ""
 
 
 def _shape(shape: tuple[int, ...]) -> str:

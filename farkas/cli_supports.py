@@ -1,7 +1,8 @@
 """`farkas supports`: capabilities in the words of the VNN-LIB 2.0 standard, chapter on the solver's command line.
 
 What is said here is what works: VNN-LIB 1.0 about one network with one input and one output, atoms linear in inputs
-and outputs together, properties brought to disjunctive normal form.  float64 is missing from the element types although
+and outputs together, properties brought to disjunctive normal form.  int8 and uint8 are those of quantised networks,
+whose inputs may be codes themselves.  float64 is missing from the element types although
 such networks are read: their verdicts are about the reals (type `real`), not about float64 executions.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from farkas.usage import COMPLETED, Usage, command_parser
 
 ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "onnx-element-types": ("float32", "real"),
+    "onnx-element-types": ("float32", "int8", "uint8", "real"),
     "vnnlib-versions": ("1.0", "1.0"),  # smallest, greatest
     "hidden-node-theories": ("NH",),  # no hidden nodes
     "multiple-input-output-theories": ("SIO",),  # a single input and a single output

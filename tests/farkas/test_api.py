@@ -103,6 +103,7 @@ def test_running_out_of_memory_is_an_answer(tiny: Files, monkeypatch: pytest.Mon
         ({"timeout": float("nan")}, "timeout is nan s"),
         ({"engines": ["z3"]}, "no engine 'z3'; known are input-splitting"),
         ({"engines": []}, "no engine may work"),
+        ({"milp_solver": "cplex"}, "no MILP solver 'cplex'; known are highs"),
         ({"semantics": "f64"}, "semantics 'f64' is unknown; known are real, f32-any"),
         ({"semantics": "f32-order:fast"}, "semantics 'f32-order:fast' is unknown; known are .*f32-order:seq-fma"),
     ],

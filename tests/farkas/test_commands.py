@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from farkas import cli
 from farkas.certificate_file import MalformedCertificate, read_certificate_file, tree_shape
@@ -215,7 +215,7 @@ def supports(capsys: Capture, *options: str) -> list[str]:
     [
         ("--vnnlib-versions", ["1.0", "1.0"]),
         ("--onnx-opset-versions", ["8", "21"]),
-        ("--onnx-element-types", ["float32", "real"]),
+        ("--onnx-element-types", ["float32", "int8", "uint8", "real"]),
         ("--hidden-node-theories", ["NH"]),
         ("--multiple-input-output-theories", ["SIO"]),
         ("--multiple-network-theories", ["SNET"]),
@@ -244,6 +244,34 @@ def test_a_claimed_theory_works(tmp_path: Path, tiny: Files, capsys: Capture) ->
     query = prop("(>= X_0 -1)", "(<= X_0 2)", "(>= (- Y_0 X_0) 1.9)")
     assert cli.main(["verify", tiny.network, write(tmp_path, "mixed.vnnlib", query)]) == 0
     assert capsys.readouterr().out.startswith("sat\n")
+
+
+@pytest.mark.parametrize(("kind", "element"), [("uint8", np.uint8), ("int8", np.int8)])
+def test_networks_over_codes_are_decided_in_integers(
+    kind: str, element: type[np.integer], tmp_path: Path, capsys: Capture
+) -> None:
+    """y = clip(round(2 (x - 3) / 2)) + 5 = x + 2 for the code x: scales 1, 2 and 2, zero points 3, 0 and 5."""
+    node = helper.make_node("QLinearMatMul", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"], ["y"])
+    one, two = np.float32(1), np.float32(2)
+    constants: dict[str, object] = {
+        "xs": one, "xz": element(3), "w": np.ones((1, 1), dtype=element), "ws": two, "wz": element(0), "ys": two,
+        "yz": element(5),
+    }  # fmt: skip
+    element_type = helper.np_dtype_to_tensor_dtype(np.dtype(element))
+    graph = helper.make_graph(
+        [node], "codes", [helper.make_tensor_value_info("x", element_type, [1, 1])],
+        [helper.make_tensor_value_info("y", element_type, [1, 1])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    net = write(tmp_path, "codes.onnx", made.SerializeToString())
+    assert cli.main(["show", net]) == 0
+    shown = capsys.readouterr().out
+    assert f"input  x [1, 1] of {kind}" in shown and "semantics unless told otherwise: int-exact" in shown
+    for bound, word in ((12, "sat"), (13, "unsat")):  # x <= 10, so that y <= 12
+        query = write(tmp_path, "q.vnnlib", prop("(>= X_0 0)", "(<= X_0 10)", f"(>= Y_0 {bound})"))
+        assert cli.main(["verify", net, query, "--quiet", "--trust", "cp-sat", "--timeout", "20"]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == word
 
 
 def test_what_a_later_version_of_the_language_brings_is_refused(tmp_path: Path, tiny: Files, capsys: Capture) -> None:
