@@ -181,7 +181,7 @@ def test_products_of_several_rows_are_run_bit_for_bit() -> None:
         assert agrees(float_model(product, layer.constants, shape), count=100) > 10
 
 
-@pytest.mark.parametrize("kind", ["QGemm", "QLinearConv"])
+@pytest.mark.parametrize("kind", ["QGemm", "QLinearConv", "Gemm"])
 def test_every_step_of_a_requantisation_is_where_it_is_stated(kind: str) -> None:
     """Biases put the accumulator at both sides of each step; other orders of the scales' product would move some."""
     rng = np.random.default_rng(7)
@@ -206,7 +206,7 @@ def step_function(multiplier: Any, zero: int) -> Chain:
 
 
 def bias_only(kind: str, bias: Any, scales: tuple[Any, Any, Any], zero: int) -> bytes:
-    """Codes of the bias alone: the input's code is its zero point, and the weights are too."""
+    """Codes of the bias alone: the input's code is its zero point, and the weights are too.  Gemm: as a QDQ graph."""
     names = dict(zip(("xs", "ws", "ys"), (np.array(s, f32) for s in scales), strict=True))
     is_conv = kind == "QLinearConv"
     constants = {
@@ -214,11 +214,16 @@ def bias_only(kind: str, bias: Any, scales: tuple[Any, Any, Any], zero: int) -> 
         "w": np.zeros((len(bias), 1, 1, 1) if is_conv else (1, len(bias)), np.uint8),
     }  # fmt: skip
     tail = ["ys", "yz", "b"] if is_conv else ["b", "ys", "yz"]
-    nodes = [
-        node("QuantizeLinear", ["x", "xs", "z"], ["q"]),
-        node(kind, ["q", "xs", "z", "w", "ws", "z", *tail], ["c"], domain="" if is_conv else "com.microsoft"),
-        node("DequantizeLinear", ["c", "one", "z"], ["y"]),
-    ]
+    middle = [node(kind, ["q", "xs", "z", "w", "ws", "z", *tail], ["c"], domain="" if is_conv else "com.microsoft")]
+    if kind == "Gemm":
+        constants["bs"] = np.array(scales[0] * scales[1], f32)
+        middle = [
+            node("DequantizeLinear", ["q", "xs", "z"], ["d"]), node("DequantizeLinear", ["w", "ws", "z"], ["v"]),
+            node("DequantizeLinear", ["b", "bs"], ["a"]), node("Gemm", ["d", "v", "a"], ["g"]),
+            node("QuantizeLinear", ["g", "ys", "yz"], ["c"]),
+        ]  # fmt: skip
+    head, last = node("QuantizeLinear", ["x", "xs", "z"], ["q"]), node("DequantizeLinear", ["c", "one", "z"], ["y"])
+    nodes = [head, *middle, last]
     data = float_model(nodes, constants, [1, 1, 1, 1] if is_conv else [1, 1])
     program = lower_integer(load_onnx(data))
     assert [type(made) for made in program.nodes[1:]] == [Sum, Rounded]

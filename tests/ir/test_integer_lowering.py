@@ -187,6 +187,14 @@ ONES = {"f": np.ones(2, f32), "v": np.ones((3, 2), f32)}
 Z16 = {**ENDS, **scalars(z=(1, np.uint16))}
 
 
+KERNEL = np.ones((1, 1, 2, 2), S8)
+
+
+def pooled(step: Any, constants: dict[str, Any]) -> bytes:
+    """Codes of a (1, 1, 3, 3) image, `step` from d to p, and a pool of p."""
+    return float_model([*HEAD, step, node("MaxPool", ["p"], ["y"], kernel_shape=[2, 2])], constants, [1, 1, 3, 3])
+
+
 def relu_before(zero: int) -> bytes:
     relu, rounding = node("Relu", ["g"], ["r"]), node("QuantizeLinear", ["r", "ys", "yz"], ["y"])
     return qdq(GEMM, relu, rounding, more=scalars(yz=(zero, U8)))
@@ -194,6 +202,35 @@ def relu_before(zero: int) -> bytes:
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "a Relu that saturation does not do": (relu_before(3), "changes values that codes can stand for"),
+    "a Clip that saturation does not do": (
+        qdq(GEMM, node("Clip", ["g", "", "c"], ["r"]), node("QuantizeLinear", ["r", "ys", "yz"], ["y"]),
+            more=scalars(c=(503.0, f32))),  # the codes stand for numbers up to 2 (255 - 3) = 504
+        "changes values that codes can stand for",
+    ),
+    "a convolution that nothing quantises": (
+        float_model([*HEAD, dequantised(KERNEL, "k", 0.25)[1], node("Conv", ["d", "k"], ["y"])],
+                    {**ENDS, **dequantised(KERNEL, "k", 0.25)[0]}, [1, 1, 3, 3]),
+        "only a MatMul or Gemm may give",
+    ),
+    "a scale for each channel of a product's operand": (
+        qdq(GEMM, *TAIL, more={"xs": np.array([0.5, 0.25, 0.5], f32), "xz": np.array([1, 2, 3], U8)}),
+        "one for the whole tensor is supported",
+    ),
+    "part of the input": (
+        float_model([node("Slice", ["x", "zero", "two", "two"], ["s"]),
+                     node("QuantizeLinear", ["s", "xs", "xz"], ["y"])],
+                    {**ENDS, "zero": np.array([0]), "two": np.array([2])}, [1, 2, 3]),
+        "cut or repeated before it is quantised",
+    ),
+    "pools of negated numbers": (pooled(node("Neg", ["d"], ["p"]), ENDS), "scaled differently"),
+    "pools over several scales": (
+        pooled(node("Mul", ["d", "m"], ["p"]), {**ENDS, "m": np.array([1, 2, 3], f32)}), "scaled differently",
+    ),
+    "numbers that overflow": (
+        qdq(node("MatMulInteger", ["q", "w_c"], ["i"]), node("Cast", ["i"], ["c"], to=1),
+            node("Mul", ["c", "h"], ["g"]), *TAIL, more=scalars(h=(3e38, f32))),
+        "may overflow binary32",
+    ),
     "a float bias": (qdq(node("Gemm", ["d", "w", "f"], ["g"]), *TAIL, more=ONES), "quantise it to int32"),
     "a bias of another scale": (qdq(GEMM, *TAIL, scale=0.5), "scale of its bias"),
     "a product read twice": (
