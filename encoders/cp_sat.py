@@ -12,8 +12,14 @@ construction; the tables of an atom are checked (`LARGEST`), and the model as a 
 What its answer is worth.  A solution is a vector of input codes, for replay.  `NONE` is the solver's word: exact
 integer arithmetic, no tolerance, but no proof that we check.
 
-Perron and Didier, CP-SAT (OR-Tools), Google.  The double inequality is what makes it work: on a 4-16-16-3 network with
-uint8 codes unary steps alone took TODO.
+Perron and Didier, CP-SAT (OR-Tools), Google.
+
+What helps, in seconds of one core of a Zen 4 (20 Nov 2026), networks of uint8 codes, int8 weights, one atom, unsat:
+
+    2-8-8-2, 128 codes an input     one boolean a step alone 0.27 to 3.2, double inequalities 0.10 to 0.24
+    4-16-16-3, 51 codes an input    domains from intervals over 12, from linear bounds (`ranges`) 0.3
+
+None of linearization_level 0, 1 and 2 decided the latter within 12 s on intervals.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ from farkas.ir.integer_codes import input_codes
 from farkas.ir.integer_lowering import lower_integer
 from farkas.ir.integer_unary import Integers
 from farkas.ir.linear import Vector
+from farkas.ir.lowering import lower
 from farkas.specs.boxes import binary32_box
 from farkas.specs.query import Atom, Case, Property, Semantics
 
@@ -144,8 +145,7 @@ class _Run:
         self.budget, self.options, self.eps = Budget.of(options.timeout_s), options, eps
         self.network, self.lower, self.upper = network, lower, upper
         self.program = lower_integer(quantised.graph)
-        self.float_query = self._cell_query(())
-        self.float_program = self.float_query.program
+        self.float_program = lower(network.graph)
         self._check()
         box = binary32_box(lower, upper)
         self.empty = box.empty
