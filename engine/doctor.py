@@ -115,13 +115,15 @@ def _present(topic: str, name: str, version: str | None, gives: str, advice: str
 
 
 def _solvers(topic: str) -> Iterator[Finding]:
-    for name, module, what in (
-        ("lra: z3", "z3", "refutations over the reals"),
-        ("milp: highs", "highspy", "linear and mixed-integer programs"),
-        ("milp: MathOpt", "ortools.math_opt", "mixed-integer programs by OR-Tools' solvers"),
-        ("cp-sat", "ortools.sat", "integer networks"),
+    from farkas.encoders.milp import SOLVERS
+
+    for name, module, told, what in (
+        ("lra: z3", "z3", "found", "refutations over the reals"),
+        ("milp: highs", "highspy", "found", "linear and mixed-integer programs"),
+        ("milp: OR-Tools", "ortools.math_opt", ", ".join(SOLVERS[1:]), "other mixed-integer solvers"),
+        ("cp-sat", "ortools.sat", "found", "integer networks"),
     ):
-        yield _present(topic, name, "found" if _loads(module) else None, what, "pip install farkas installs it")
+        yield _present(topic, name, told if _loads(module) else None, what, "pip install farkas installs it")
     found = [name for name, module in PYSMT_BACKENDS if _loads("pysmt") and _loads(module)]
     told = f"backends {', '.join(found)}" if found else None
     yield _present(topic, "lra: pysmt", told, "refutations over the reals by any SMT solver", "pip install pysmt")
