@@ -193,7 +193,9 @@ def test_every_step_of_a_requantisation_is_where_it_is_stated(kind: str) -> None
         stated = step_function(sx * sw / sy, zero)
         steps = thresholds(stated, 0, -(2**31) + 70000, 2**31 - 70000)
         bias = np.array([value for first, _ in steps[1:] for value in (first - 1, first)], dtype=np.int32)
-        found = run_runtime(bias_only(kind, bias, (sx, sw, sy), zero), np.zeros((1, 1), f32))[0]
+        data, nothing = bias_only(kind, bias, (sx, sw, sy), zero), np.zeros((1, 1), f32)
+        found = run_runtime(data, nothing)[0]
+        np.testing.assert_array_equal(run_integer(lower_integer(load_onnx(data)), nothing)[0], found)
         accumulators = bias.astype(np.int64)[:, None]
         np.testing.assert_array_equal(found, stated(accumulators)[:, 0])
         differing += int((step_function(sx * (sw / sy), zero)(accumulators)[:, 0] != found).sum())
