@@ -35,12 +35,12 @@ import numpy as np
 
 from farkas.encoders.code_atoms import Table, codes_within, frontier, scaled, tables
 from farkas.encoders.sparse import rows
-from farkas.ir.staircase import Staircase, line, staircase
 from farkas.ir.core import Term
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.integer import Codes, Greatest, IntegerProgram, Ranges, Rounded, Sum, code_ranges
 from farkas.ir.integer_codes import InputCodes
 from farkas.ir.integer_unary import Integers
+from farkas.ir.staircase import Staircase, line, staircase
 from farkas.specs.query import Atom
 
 LARGEST = 2**60  # of sums in an atom of three or more terms

@@ -36,6 +36,7 @@ from farkas.engine.replay import Replay, Replayer
 from farkas.engine.trusted import Trusted, Word
 from farkas.engine.verdict import Holds, Reason, Unknown, Violated
 from farkas.engine.verify import verify
+from farkas.ir import lowering
 from farkas.ir.core import Affine, run_float
 from farkas.ir.error_terms import LARGEST_COUNT
 from farkas.ir.errors import FarkasError, UnsupportedOperator
@@ -45,7 +46,6 @@ from farkas.ir.integer_codes import input_codes
 from farkas.ir.integer_lowering import lower_integer
 from farkas.ir.integer_unary import Integers
 from farkas.ir.linear import Vector
-from farkas.ir.lowering import lower
 from farkas.specs.boxes import binary32_box
 from farkas.specs.query import Atom, Case, Property, Semantics
 
@@ -145,7 +145,7 @@ class _Run:
         self.budget, self.options, self.eps = Budget.of(options.timeout_s), options, eps
         self.network, self.lower, self.upper = network, lower, upper
         self.program = lower_integer(quantised.graph)
-        self.float_program = lower(network.graph)
+        self.float_program = lowering.lower(network.graph)
         self._check()
         box = binary32_box(lower, upper)
         self.empty = box.empty
