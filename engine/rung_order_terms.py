@@ -102,7 +102,7 @@ class OrderTermsRung:
             0.0,
             lambda x: np.asarray(run_float(self.query.program, x)[self.query.program.output]),
             [ProofTree()],
-            execution=self._execution,
+            execution=self.execution,
         )
         search.start()
         limit = BOXES if decides else FIRST_BOXES
@@ -117,7 +117,7 @@ class OrderTermsRung:
         why = "; a point among them stays open by itself" if search.is_hopeless else ""
         return Outcome(points=points, detail=f"{boxes} boxes bounded in {order}, {left} open{why}")
 
-    def _execution(self, node: int, boxes: Boxes) -> Any:
+    def execution(self, node: int, boxes: Boxes) -> Any:
         """What the order rounds away at a node."""
         assert self.terms is not None, "only orders that define a run are worked on"
         if node not in self.terms.covered:
