@@ -18,7 +18,7 @@ c - x.  Over numbers: 0 x = 0, fma(0, x, c) = c; a variable is one, for boxes ho
 With bounds on its variables a pool knows the float-exact interval of every term (`ir.float_interval`, sound for this
 order because rounding is monotone) while it makes it: maxima of which one side always wins become that side, and the
 intervals can be told to a solver.  Tried on full boxes, that helps solvers by factors of 1.3 to 8, on boxes of some
-ulps 25 to 65 for `unsat`, and can cost as much for `sat`: so both forms are there (docs/semantics.md).
+ulps 25 to 65 for `unsat`, and can cost as much for `sat`: so both forms are there.
 """
 
 from __future__ import annotations

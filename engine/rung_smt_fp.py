@@ -35,15 +35,16 @@ PROCESSES = 2
 
 
 def smt_fp_rung(query: Query, options: Options) -> SmtFpRung:
-    return SmtFpRung(query, options.memory_bytes)
+    return SmtFpRung(query, options.memory_bytes, options.trust)
 
 
 @dataclass(eq=False)
 class SmtFpRung:
-    """The rung `smt-fp` for one query; memory_bytes: of all solvers together."""
+    """The rung `smt-fp` for one query; memory_bytes: of all solvers together; trust: whose word the user takes."""
 
     query: Query
     memory_bytes: int
+    trust: frozenset[str]
     name: str = NAME
 
     @cached_property
@@ -75,7 +76,7 @@ class SmtFpRung:
         case = Case(piece.lower, piece.upper, tuple(piece.case.disjuncts[d] for d in piece.disjuncts))
         limits = Limits(min(time_s, budget.left_s), PROCESSES, self.memory_bytes)
         try:
-            decision = decide_fp(self.query.graph, case, self.order, limits)
+            decision = decide_fp(self.query.graph, case, self.order, limits, trusted=self.trust)
         except (NoExactAtom, UnsupportedOperator) as error:
             return Outcome(detail=str(error))
         return self._outcome(piece, decision)

@@ -110,6 +110,16 @@ def test_unsat_against_a_model_that_replays_is_no_answer(scripted: Answers) -> N
         decide_fp(ABSORBS.graph, REACHES, "seq-fma", Limits(20.0, processes=1))
 
 
+def test_a_trusted_solver_is_waited_for(scripted: Answers) -> None:
+    scripted({"bitwuzla": line("unsat"), "cvc5": line("unsat"), "z3": line("unsat")})
+    one = Limits(20.0, processes=1)
+    assert decide_fp(ABSORBS.graph, EXCEEDS, "seq-fma", one).engines == ("bitwuzla", "cvc5")
+    assert "z3" in decide_fp(ABSORBS.graph, EXCEEDS, "seq-fma", one, trusted={"z3"}).engines
+    scripted({"bitwuzla": line("unsat"), "cvc5": line("unsat"), "z3": line("unknown")})
+    decision = decide_fp(ABSORBS.graph, EXCEEDS, "seq-fma", one, trusted={"z3"})
+    assert (decision.answer, set(decision.engines)) == ("unsat", {"bitwuzla", "cvc5"})
+
+
 def test_a_solver_that_crashes_is_only_that_solver(scripted: Answers) -> None:
     scripted({"bitwuzla": "Segmentation fault", "cvc5": line("sat", 1.25), "z3": "not json"})
     decision = decide_fp(ABSORBS.graph, REACHES, "seq-fma", LIMITS)
