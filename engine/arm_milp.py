@@ -2,7 +2,10 @@
 
 Where the root leaves few neurons open, a linear program at every node is cheap, and its bound is the best that the
 relaxation has.  The tree comes first and the hunt (`milp_arm.hunt`) has a part of its time, once there is some: where
-nothing violates a MILP solver says so after much more work than the tree takes, and its word closes nothing.
+nothing violates a MILP solver says so after much more work than the tree takes (on a 2 x 256 network with 45 unstable
+neurons 6 s for what trees of 169 programs prove in 1 s), and its word closes nothing.  Where something does, the points
+of the root and of the programs are mostly enough: with the attack turned off they decided 54 of 60
+instances that are or may be violated, and hunts for a quarter of the time none of the other six within 8 s.
 
 The arm says by itself when its time has come (`claim`): bounds of the root have to be there first, so that no order
 of arms made beforehand could name the moment.
@@ -22,12 +25,14 @@ from farkas.engine.bab import Candidate, Progress
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.problem import Matrix
 from farkas.engine.tree import ProofTree
+from farkas.ir.errors import FarkasError
 
 if TYPE_CHECKING:
     from farkas.engine.relu_root import CaseRoot
 
-HUNT_AFTER_S = 0.25  # of a case's tree
-HUNT_SHARE = 0.25  # of the time of a case's tree goes to hunts, each of them at least HUNT_AFTER_S long
+HUNTERS = ("highs", "gscip", "mathopt-highs")  # MILP solvers that take continuous columns
+HUNT_AFTER_S = 1.0  # of a case's tree
+HUNT_SHARE = 0.2  # of the time of a case's tree goes to hunts, each of them at least HUNT_AFTER_S long
 
 
 class MilpArm:
@@ -40,6 +45,11 @@ class MilpArm:
     name = "milp"
 
     def __init__(self, task: Task, roots: Roots, limits: tuple[int, int] | None = None) -> None:
+        if task.milp_solver not in HUNTERS:
+            raise FarkasError(
+                f"MILP solver '{task.milp_solver}' does not solve models of networks, which have continuous columns; "
+                f"those that do: {', '.join(HUNTERS)}"
+            )
         self.task, self.roots, self.limits = task, roots, limits
         self._cases = Cases(list(range(task.cases)))
         self._trees: dict[int, Guided] = {}
@@ -243,7 +253,7 @@ class Guided:
         start, d = time.monotonic(), self._prey.popleft()
         length_s = max(HUNT_AFTER_S, HUNT_SHARE * self.seconds)
         root, prover = self.root, self.leaves.prover
-        found = hunt(prover, root.lower, root.upper, self.leaves.disjunct(d), budget, length_s)
+        found = hunt(prover, root.lower, root.upper, self.leaves.disjunct(d), budget, length_s, self.solver)
         if not found.is_over:
             self._prey.append(d)
         self.hunted_s += time.monotonic() - start

@@ -1,7 +1,7 @@
 """The MILP arm: witnesses from big-M incumbents, and proofs by branch and bound with a linear program at every node.
 
 A mixed-integer solver is strong where few neurons are unstable, and it jumps to far corners of the input set that
-gradients do not see.  Its word is no proof, though, and HiGHS gives neither its tree nor multipliers.  So the arm has
+gradients do not see.  Its word is no proof, though, and no solver gives its tree and multipliers.  So the arm has
 two halves.  `hunt` solves the big-M model for incumbents; each one names a pattern of phases, and the LP of that very
 pattern then gives the pattern's best input, exact up to rounding, for replay.  `guided_tree` proves in our own tree:
 split the neuron whose relaxation the LP's optimum exploits and that costs it most at its worst, weighted by the dual
@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from farkas.encoders.highs import MilpLimits, Status, solve_milp
+from farkas.encoders.milp import MilpLimits, Status, solve
 from farkas.encoders.relu_network import EncodingOptions, encode
 from farkas.encoders.subproblem import Atoms, ask
 from farkas.engine.budget import Budget
@@ -36,6 +36,7 @@ from farkas.engine.tree import Closing, ProofTree
 from farkas.ir.core import run_float
 
 NOTHING = Closing(0, ())  # claims nothing: no goal there, or the node's bounds alone show it to be empty
+TELLING = ("highs", "gscip")  # solvers that tell of incumbents and stop at a target
 TARGET = 1e-4  # an incumbent that violates by this much will survive its rounding to binary32
 
 
@@ -43,7 +44,7 @@ TARGET = 1e-4  # an incumbent that violates by this much will survive its roundi
 class Hunt:
     """What the MILP found: status INFEASIBLE or OPTIMAL with bound > 0 suggests that nothing violates (no proof).
 
-    points (K, n0): inputs that violate in the solver's arithmetic, best first; bound: HiGHS's lower bound of the worst
+    points (K, n0): inputs that violate in the solver's arithmetic, best first; bound: its lower bound of the worst
     atom's excess; unstable: how many binaries the model had.
     """
 
@@ -58,10 +59,19 @@ class Hunt:
         return self.status is not Status.LIMIT
 
 
-def hunt(prover: LeafProver, lower: Vector, upper: Vector, disjunct: Disjunct, budget: Budget, time_s: float) -> Hunt:
+def hunt(
+    prover: LeafProver,
+    lower: Vector,
+    upper: Vector,
+    disjunct: Disjunct,
+    budget: Budget,
+    time_s: float,
+    solver: str = "highs",
+) -> Hunt:
     """Solve the MILP of one disjunct under the bounds (N,), up to the first input that violates or for time_s.
 
-    Only inputs that violate are looked for (the excess may not be positive), so that the solver prunes early.
+    Only inputs that violate are looked for (the excess may not be positive), so that the solver prunes early.  solver:
+    of those that take continuous columns.
     """
     if not prover.is_affordable:
         return Hunt(Status.LIMIT, np.zeros((0, len(prover.x_lower))), -np.inf, 0)
@@ -77,7 +87,10 @@ def hunt(prover: LeafProver, lower: Vector, upper: Vector, disjunct: Disjunct, b
         model = replace(model, upper=ceiling)
     limit = min(time_s, budget.left_s)
     found: list[Vector] = []
-    result = solve_milp(model, MilpLimits(time_s=limit, target=-TARGET), found.append)
+    if solver in TELLING:
+        result = solve(model, MilpLimits(time_s=limit, target=-TARGET), solver=solver, improved=found.append)
+    else:
+        result = solve(model, MilpLimits(time_s=limit), solver=solver)
     if result.point is not None:
         found.append(result.point)
     inputs = [point[encoding.columns[0]] for point in found]

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farkas.checker.check import check
-from farkas.encoders.highs import Status
+from farkas.encoders.milp import Status
+from farkas.engine.arm_milp import HUNTERS
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct
 from farkas.engine.milp_arm import GuidedStep, guided_tree, hunt
@@ -25,6 +26,7 @@ from farkas.engine.tree import Fork, ProofTree, SplitNeuron, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.ir.core import run_exact, run_float
+from farkas.ir.errors import FarkasError
 from farkas.specs.query import Semantics
 from farkas.specs.vnnlib import read_property
 from tests.checker.nets import vnnlib
@@ -141,6 +143,24 @@ def test_the_hunt_finds_what_is_there_and_nothing_else(seed: int, shape: str, bo
     assert (values[found.program.output] @ y).min() <= least + 0.1
     nothing = hunt(found.prover, found.lower, found.upper, disjunct([y], [least - 0.1]), plenty, 10.0)
     assert nothing.status is Status.INFEASIBLE and not len(nothing.points)
+
+
+@pytest.mark.parametrize("solver", HUNTERS)
+def test_every_solver_hunts(solver: str) -> None:
+    """y = 2 relu(x) - 2 relu(x + 1/2): at most -1/2 from x = -1/4 on, never below -1."""
+    found = gap()
+    there = hunt(found.prover, found.lower, found.upper, disjunct([[1.0, 0, 0]], [-0.9]), plenty, 10.0, solver)
+    values = run_float(found.program, np.clip(there.points, -1.0, 1.0))[found.program.output]
+    assert there.is_over and values[:, 0].min() <= -0.9
+    nothing = hunt(found.prover, found.lower, found.upper, disjunct([[1.0, 0, 0]], [-1.1]), plenty, 10.0, solver)
+    assert nothing.is_over and nothing.status is Status.INFEASIBLE and not len(nothing.points)
+
+
+def test_a_solver_that_cannot_take_a_network_is_refused() -> None:
+    net = dense(random_layers(np.random.default_rng(0), (2, 4, 1)))
+    query = net.query([case([-1] * 2, [1] * 2, [atom([1], -1000)])])
+    with pytest.raises(FarkasError, match="continuous columns; those that do: highs, gscip"):
+        verify(query, replace(alone(), certify=False, milp_solver="cp-sat"))
 
 
 def test_the_hunt_keeps_its_time() -> None:
