@@ -117,13 +117,13 @@ def _present(topic: str, name: str, version: str | None, gives: str, advice: str
 def _solvers(topic: str) -> Iterator[Finding]:
     from farkas.encoders.milp import SOLVERS
 
-    for name, module, told, what in (
+    for name, module, label, what in (
         ("lra: z3", "z3", "found", "refutations over the reals"),
         ("milp: highs", "highspy", "found", "linear and mixed-integer programs"),
         ("milp: OR-Tools", "ortools.math_opt", ", ".join(SOLVERS[1:]), "other mixed-integer solvers"),
         ("cp-sat", "ortools.sat", "found", "integer networks"),
     ):
-        yield _present(topic, name, told if _loads(module) else None, what, "pip install farkas installs it")
+        yield _present(topic, name, label if _loads(module) else None, what, "pip install farkas installs it")
     found = [name for name, module in PYSMT_BACKENDS if _loads("pysmt") and _loads(module)]
     told = f"backends {', '.join(found)}" if found else None
     yield _present(topic, "lra: pysmt", told, "refutations over the reals by any SMT solver", "pip install pysmt")
