@@ -41,6 +41,8 @@ def answer(name: str) -> tuple[str, ...]:
     """The lines for one capability."""
     if name in ANSWERS:
         return ANSWERS[name]
-    from farkas.ir.onnx_import import OPSETS, supported_operators
+    from farkas.ir.onnx_import import OPSETS, quantised_operators, supported_operators
 
-    return supported_operators() if name == "onnx-operators" else (str(OPSETS[0]), str(OPSETS[-1]))
+    if name == "onnx-operators":
+        return tuple(sorted({*supported_operators(), *quantised_operators()}))
+    return str(OPSETS[0]), str(OPSETS[-1])
