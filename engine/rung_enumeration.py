@@ -13,7 +13,8 @@ best points so far, until the time is over.  On ACAS Xu 1_1, where 897 of the 2^
 violate, this takes 0.1 s; of 3 000 points drawn from the whole box none does.
 
 Every point found is a candidate: it violates in the executor that ran it, and the replay decides.  In `f32-any` the
-executor is the order that onnxruntime was measured to use, where the network has a run in that order.
+executor is the order that onnxruntime was measured to use; networks that the kernel does not run are searched on
+onnxruntime itself, which is faster than the reference and what the replay asks last.
 """
 
 from __future__ import annotations
@@ -30,13 +31,24 @@ from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.ladder import Outcome, Piece, Point
 from farkas.engine.options import Options
 from farkas.engine.query import Query
+from farkas.engine.runtime import Runtime, RuntimeFailure
 from farkas.engine.trusted import Word
 from farkas.ir.binary32 import Float32, Order
 from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import ADAPTIVE, Propagator
-from farkas.runtime_cuda.enumeration import Executor, Float64, Points, Question, count_between, executor, step_by
+from farkas.runtime_cuda.enumeration import (
+    Executor,
+    Float64,
+    Points,
+    Question,
+    Sweep,
+    count_between,
+    executor,
+    step_by,
+    swept,
+)
 from farkas.runtime_cuda.prepared import Prepared, prepare
-from farkas.specs.boxes import binary32_box
+from farkas.specs.boxes import Box32, binary32_box
 from farkas.specs.query import Semantics
 
 NAME = "enumeration"
@@ -46,6 +58,7 @@ SLICE_S = 0.05
 FASTEST = 1e9  # points a second that no network reaches: more than that is not even tried
 LONGEST = 2**34  # points of a sweep
 POOL = 16  # best points around which more are drawn
+FEW = 1 << 12  # points that are all run in a declared order, however slowly
 ENOUGH = 16  # candidates after which a search ends
 WIDEST = 24  # random steps go up to 2^24 places, a binade and more
 
@@ -84,6 +97,16 @@ class EnumerationRung:
         return None
 
     @cached_property
+    def runtime(self) -> Executor | None:
+        """onnxruntime, to search in `f32-any` what the kernel does not run."""
+        if self.query.semantics is not Semantics.F32_ANY:
+            return None
+        try:
+            return OnRuntime(Runtime(self.query.network))
+        except RuntimeFailure:
+            return None
+
+    @cached_property
     def reals(self) -> Prepared:
         """For linear bounds over the reals, which only say where to look."""
         return prepare(self.query.program, binary32=False, backend=numpy_backend())
@@ -103,14 +126,21 @@ class EnumerationRung:
         if box.empty:
             return Outcome(detail="the piece has no binary32 point")
         lower, upper = box.lower, box.upper
+        if not runs.compiled and count_between(lower, upper) > FEW and self.runtime is not None:
+            return self._searched(self.runtime, question, box, budget, time_s)
         with np.errstate(all="ignore"):
             hunt = _Hunt(runs, question, lower, upper, budget, time.monotonic() + min(time_s, budget.left_s))
             if hunt.sweep(lower, upper, complete=True):
                 return self._swept(hunt, order, piece)
             hunt.search(self._corners(question, lower, upper, time_s), np.random.default_rng(self.seed))
-        doublings = count_between(lower, upper).bit_length() - 1
-        detail = f"{hunt.looked} of some 2^{doublings} points run in {order}"
-        return Outcome(points=hunt.candidates, detail=detail)
+        return Outcome(points=hunt.candidates, detail=f"{hunt.extent} points run in {order}")
+
+    def _searched(self, runs: Executor, question: Question, box: Box32, budget: Budget, time_s: float) -> Outcome:
+        """A search on onnxruntime: candidates and nothing else, for its order is not a declared one."""
+        with np.errstate(all="ignore"):
+            hunt = _Hunt(runs, question, box.lower, box.upper, budget, time.monotonic() + min(time_s, budget.left_s))
+            hunt.search(self._corners(question, box.lower, box.upper, time_s), np.random.default_rng(self.seed))
+        return Outcome(points=hunt.candidates, detail=f"{hunt.extent} points run in onnxruntime")
 
     def _swept(self, hunt: _Hunt, order: Order, piece: Piece) -> Outcome:
         """What an enumeration says that was complete, but for having found enough."""
@@ -127,6 +157,27 @@ class EnumerationRung:
         """Where the linear bounds of the rows are least over the box, the least of them first."""
         rows, values = linear_rows(self.reals, question, lower, upper, time_s / 4)
         return [np.where(rows[i] > 0, lower, upper) for i in np.argsort(values, kind="stable")]
+
+
+@dataclass(frozen=True, eq=False)
+class OnRuntime:
+    """onnxruntime as an executor of points, in an order of its own."""
+
+    runtime: Runtime
+    compiled: bool = False
+    batch: int = 64
+
+    def run(self, x: Float32) -> Float32:
+        return self.runtime.run(x)
+
+    def ranges(self, lower: Float32, upper: Float32) -> tuple[Float32, Float32]:
+        """Nothing is known of boxes."""
+        del upper
+        nothing = np.full((len(lower), self.run(lower[:1]).shape[1]), np.nan, dtype=np.float32)
+        return nothing, nothing
+
+    def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
+        return swept(self.run, points, question, begin, min(count, self.batch))
 
 
 def linear_rows(
@@ -178,6 +229,11 @@ class _Hunt:
         """The violating points, the clearest first, each once."""
         ranked = sorted(self.violating, key=lambda found: found[0])
         return tuple(dict.fromkeys(point for _, point in ranked))[:ENOUGH]
+
+    @property
+    def extent(self) -> str:
+        """How much of the box was looked at."""
+        return f"{self.looked} of some 2^{count_between(self.lower, self.upper).bit_length() - 1}"
 
     @property
     def is_over(self) -> bool:

@@ -18,7 +18,7 @@ import ctypes
 import math
 import os
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
@@ -304,13 +304,17 @@ class Reference:
         return out["lo"], out["hi"]
 
     def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
-        count = min(count, self.batch)
-        x = points.at(np.arange(begin, begin + count))
-        y = self.run(x)
-        flags, least = question.judge(x, y)
-        best = int(np.argmin(np.where(np.isnan(least), np.inf, least)))
-        flagged = tuple((begin + np.flatnonzero(flags)).tolist())
-        return Sweep(count, _digest(begin, y), flagged, float(least[best]), begin + best)
+        return swept(self.run, points, question, begin, min(count, self.batch))
+
+
+def swept(run: Callable[[Float32], Float32], points: Points, question: Question, begin: int, count: int) -> Sweep:
+    """What the kernel's sweep says, with `run` for the outputs (B, m) of points (B, n0)."""
+    x = points.at(np.arange(begin, begin + count))
+    y = run(x)
+    flags, least = question.judge(x, y)
+    best = int(np.argmin(np.where(np.isnan(least), np.inf, least)))
+    flagged = tuple((begin + np.flatnonzero(flags)).tolist())
+    return Sweep(count, _digest(begin, y), flagged, float(least[best]), begin + best)
 
 
 def _denote(op: Op, algebra: FloatIntervals, operands: list[Array], shape: tuple[int, ...]) -> Array:

@@ -146,6 +146,17 @@ def test_a_large_piece_is_searched_around_the_corner_of_least_margin() -> None:
         assert 1 < x <= Fraction(19, 10)
 
 
+def test_what_the_kernel_does_not_run_is_searched_on_onnxruntime() -> None:
+    net = varied(np.random.default_rng(3), "conv", eighths=False)
+    least = min(execute(net.graph, np.array(x, dtype=np.float32), "seq-fma")[0] for x in product([-1, 1], repeat=2))
+    box = case([-1, -1], [1, 1], [atom([1, 0], Fraction(float(least)) + Fraction(1, 2**20))])
+    query = net.query([box], Semantics.F32_ANY)
+    outcome = asked(query, 1.0)
+    assert outcome.points and outcome.word is None and "onnxruntime" in outcome.detail
+    replayer = Replayer(query.graph, query.program, query.network, Semantics.F32_ANY)
+    assert replayer.attempt(0, box, np.array([float(v) for v in outcome.points[0]])) is not None
+
+
 def test_a_box_of_more_points_than_a_float_holds_is_searched() -> None:
     net = affine([[1.0] * 40])
     box = case([-1] * 40, [1] * 40, [atom([1], -41)])
