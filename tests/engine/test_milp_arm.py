@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from farkas.checker.check import check
 from farkas.encoders.milp import Status
+from farkas.engine import certify
+from farkas.engine import turns as turns_module
 from farkas.engine.arm_milp import HUNTERS
 from farkas.engine.budget import Budget
 from farkas.engine.lp_leaf import Disjunct
@@ -21,6 +24,7 @@ from farkas.engine.milp_arm import GuidedStep, guided_tree, hunt
 from farkas.engine.options import Options
 from farkas.engine.problem import Vector
 from farkas.engine.query import Query
+from farkas.engine.repair import repair
 from farkas.engine.replay import Replayer
 from farkas.engine.tree import Fork, ProofTree, SplitNeuron, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
@@ -237,6 +241,29 @@ def test_what_is_stuck_is_a_gap_and_does_not_hold_up_the_other_cases(monkeypatch
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.GAP
     told = verdict.statistics
     assert [arm.name for arm in told.arms] == ["milp"] and told.open == 0 and told.leaves > len(easy)
+
+
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
+def test_leaves_closed_in_error_are_split_and_proved_again(
+    monkeypatch: pytest.MonkeyPatch, semantics: Semantics
+) -> None:
+    """The margin is that of a careless engine until the certificate is written; then the checker finds the leaves."""
+    net = dense(random_layers(np.random.default_rng(3), (2, 6, 6, 2)))
+    box = ((Fraction(-1),) * 2, (Fraction(1),) * 2)
+    least = minimum(net.program, *box, [Fraction(1), Fraction(-2)], [])
+    repaired = []
+
+    def mended(failing: Any, proved: Any, budget: Budget) -> bool:
+        for owner in proved.values():
+            owner.search._trees[owner.case].leaves.prover.margin = 1e-6
+        repaired.append(len(failing))
+        return repair(failing, proved, budget)
+
+    monkeypatch.setattr(turns_module, "MARGIN", -1.0)
+    monkeypatch.setattr(certify, "repair", mended)
+    query = asked(net, box, f"(and (<= (- Y_0 (* 2.0 Y_1)) {decimal(least - Fraction(1, 64))}))", semantics)
+    accepted(verify(query, alone()), query, "unsat")
+    assert repaired and repaired[0] > 0
 
 
 def test_shares_fall_to_what_is_stuck() -> None:
