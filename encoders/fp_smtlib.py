@@ -77,10 +77,13 @@ class Formula:
         return "\n".join(self._lines()) + "\n"
 
     def point(self, model: Mapping[str, int]) -> npt.NDArray[np.float32]:
-        """The input (n0,) that a model means: bits by variable name; both zeros are +0."""
+        """The input (n0,) that a model means: bits by variable name; both zeros are +0.
+
+        An input that the model leaves open is at its lower end in the first case.
+        """
         values = [
-            term.value if term.value is not None else np.uint32(model[term.name]).view(np.float32)
-            for term in self.inputs
+            term.value if term.value is not None else np.uint32(model.get(term.name, low)).view(np.float32)
+            for term, low in zip(self.inputs, self.boxes[0].lower.view(np.uint32), strict=True)
         ]
         return np.array(values, dtype=np.float32) + np.float32(0)
 
