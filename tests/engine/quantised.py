@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from benchmarks.quantise import quantised
 from tests.nets import Layer, Net, dense
-
-
-class Samples(CalibrationDataReader):  # type: ignore[misc] # the base class is untyped
-    """Calibration inputs."""
-
-    def __init__(self, points: np.ndarray) -> None:
-        self._left: Iterator[np.ndarray] = iter(points.astype(np.float32))
-
-    def get_next(self) -> dict[str, Any] | None:
-        point = next(self._left, None)
-        return None if point is None else {"x": point[None]}
 
 
 def trained(rng: np.random.Generator, sizes: tuple[int, ...], target: Any, steps: int = 400) -> list[Layer]:
@@ -51,26 +35,6 @@ def trained(rng: np.random.Generator, sizes: tuple[int, ...], target: Any, steps
     return [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(weights, biases, strict=True)]
 
 
-def quantised(net: Net, points: np.ndarray, *, operators: bool, signed: bool = False) -> Net:
-    """The int8 network: U8U8 (or S8S8) codes; QLinear operators, or QuantizeLinear and DequantizeLinear pairs."""
-    kind = QuantType.QInt8 if signed else QuantType.QUInt8
-    logging.disable(logging.WARNING)  # it advises preprocessing, which these networks do not need
-    try:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "q.onnx"
-            quantize_static(
-                onnx.load_model_from_string(net.data),
-                str(path),
-                Samples(points),
-                quant_format=QuantFormat.QOperator if operators else QuantFormat.QDQ,
-                activation_type=kind,
-                weight_type=kind,
-            )
-            return Net(path.read_bytes())
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 NAMES = ("saddle", "waves", "corner")
 
 
@@ -92,5 +56,5 @@ def float_network(name: str) -> Net:
 def network(name: str) -> Net:
     """The quantised networks: QDQ U8U8, QDQ S8S8, and QLinear operators U8U8."""
     own = float_network(name)
-    points = np.random.default_rng(1).uniform(-1, 1, (128, own.program.input_size))
-    return quantised(own, points, operators=name == "corner", signed=name == "waves")
+    points = np.random.default_rng(1).uniform(-1, 1, (128, 1, own.program.input_size))
+    return Net(quantised(own.data, points, operators=name == "corner", signed=name == "waves"))
