@@ -74,10 +74,24 @@ def operators(row: str) -> set[str]:
 
 def test_the_readme_lists_the_operators_that_the_checker_reads_and_those_that_it_does_not() -> None:
     from farkas.checker.operators import OPERATORS
-    from farkas.ir.onnx_import import supported_operators
+    from farkas.ir.onnx_import import quantised_operators, supported_operators
 
     assert operators("certifiable") == set(OPERATORS)
     assert operators("solved, not yet") == set(supported_operators()) - set(OPERATORS)
+    assert operators("quantised") == set(quantised_operators())
+
+
+def test_the_readme_names_every_word_that_can_be_trusted_and_every_engine() -> None:
+    from farkas.api import TRUSTED
+    from farkas.engine.options import ENGINES
+    from farkas.specs.query import Semantics
+
+    table = README.partition("## Words and trust")[2].partition("\n## ")[0]
+    assert {word for cells in re.findall(r"^\| (`[^|]*)\|", table, re.MULTILINE)
+            for word in re.findall(r"`([\w-]+)`", cells)} - {"--trust"} == set(TRUSTED)
+    decided = README.partition("## How a query is decided")[2].partition("\n## ")[0]
+    assert all(f"`{engine}`" in decided for engine in ENGINES)
+    assert all(f"`{semantics.value}`" in README for semantics in Semantics)
 
 
 @pytest.mark.parametrize("name", sorted(p.relative_to(ROOT).as_posix() for top in (".", "docs", "examples")
