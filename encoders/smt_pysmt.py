@@ -30,7 +30,7 @@ def pysmt_solvers(name: str = "QF_LRA") -> tuple[str, ...]:
     from pysmt.environment import Environment
     from pysmt.logics import get_logic_by_name
 
-    return tuple(sorted(Environment().factory.all_solvers(logic=get_logic_by_name(name))))
+    return tuple(sorted(Environment().factory.all_solvers(logic=get_logic_by_name(name)) or ()))
 
 
 def solve_pysmt(problem: RealProblem, time_s: float | None = None, name: str = DEFAULT) -> RealAnswer:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import assert_never
 
 import numpy as np
+import numpy.typing as npt
 
 from farkas.encoders.highs import RelaxedSolver
 from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
@@ -64,7 +65,7 @@ def _at(forms: Matrix, x: Vector) -> Vector:
     return np.asarray(forms[:, :-1] @ x + forms[:, -1])
 
 
-def _may_change(forms: Matrix, lower: Vector, upper: Vector) -> Vector:
+def _may_change(forms: Matrix, lower: Vector, upper: Vector) -> npt.NDArray[np.bool_]:
     """Which forms are negative somewhere in the box."""
     radius = abs(forms[:, :-1]) @ (upper - lower) / 2
     return np.asarray(_at(forms, (lower + upper) / 2) < radius)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,8 +83,8 @@ def test_numbers_are_read_back_as_they_are(a: Fraction, b: Fraction) -> None:
     import z3
 
     for q in (a, b):
-        (read,) = z3.parse_smt2_string(f"(declare-fun x () Real)(assert (= x {number(q)}))")
-        value = z3.simplify(read.arg(1))
+        read: Any = z3.parse_smt2_string(f"(declare-fun x () Real)(assert (= x {number(q)}))")
+        value: Any = z3.simplify(read[0].arg(1))
         assert Fraction(value.numerator_as_long(), value.denominator_as_long()) == q
 
 
