@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from farkas.engine.relu_root import CaseRoot
 
 HUNTERS = ("highs", "gscip", "mathopt-highs")  # MILP solvers that take continuous columns
+QUICK = 1_000_000  # coefficients of a program that is worth trying first: 400 000 take 0.7 s the first time
 HUNT_AFTER_S = 1.0  # of a case's tree
 HUNT_SHARE = 0.2  # of the time of a case's tree goes to hunts, each of them at least HUNT_AFTER_S long
 
@@ -72,7 +73,7 @@ class MilpArm:
 
     def _claim_of(self, case: int, few: int, many: int) -> str:
         unstable = self.roots.unstable_of(case)
-        if case in self._trees or not unstable or unstable > many:
+        if case in self._trees or not unstable or unstable > many or self.roots.coefficients(case) > QUICK:
             return ""
         told = f"{unstable} {'neuron is' if unstable == 1 else 'neurons are'} unstable at the root"
         if unstable <= few:

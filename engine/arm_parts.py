@@ -97,6 +97,13 @@ class Roots:
             return None
         return len(root.columns) if root.open else 0
 
+    def coefficients(self, case: int) -> int:
+        """About how many coefficients a linear program over a case has."""
+        from farkas.encoders.relu_network import coefficients
+
+        root, _ = self._found[case]
+        return coefficients(root.relaxation.full.program, root.lower, root.upper)
+
     def joins_atoms(self, case: int) -> bool:
         """Whether a disjunct that the root of a case leaves open has several atoms."""
         root, _ = self._found[case]
