@@ -92,7 +92,8 @@ def stated_rows(model: LinearModel) -> Iterator[Row]:
     for i, (name, lower, upper) in enumerate(ends):
         here = slice(int(part.start[i]), int(part.start[i + 1]))
         if np.isfinite(lower) or np.isfinite(upper):
-            yield Row(name, part.index[here].tolist(), part.values[here].tolist(), lower, upper)
+            kept = part.values[here] != 0
+            yield Row(name, part.index[here][kept].tolist(), part.values[here][kept].tolist(), lower, upper)
 
 
 @dataclass(eq=False)

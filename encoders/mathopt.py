@@ -131,6 +131,7 @@ class _Solve:
     solver: str
     mathopt: Any
     interrupter: Any = None
+    trouble: Exception | None = None
     best: float = np.inf
     bound: float = -np.inf
     is_reached: bool = False
@@ -183,11 +184,16 @@ class _Solve:
         finally:
             over.set()
             thread.join()
+        if self.trouble is not None:
+            raise self.trouble
 
     def _ask(self, watch: Watch, over: threading.Event) -> None:
         cutoff = np.inf if self.limits.cutoff is None else self.limits.cutoff
         while not over.wait(PERIOD_S):
-            new = watch(Progress(time.monotonic() - self.began, 0, self.best, self.bound))
+            try:
+                new = watch(Progress(time.monotonic() - self.began, 0, self.best, self.bound))
+            except Exception as error:  # noqa: BLE001  # the caller's, raised again in the caller's thread
+                self.trouble, new = error, STOP
             cutoff = cutoff if new is None else min(cutoff, new)
             self.is_reached = cutoff > STOP and self.bound >= cutoff
             if self.is_reached or cutoff == STOP:

@@ -31,7 +31,7 @@ from farkas.encoders.choices import NO_FORM, Naming, Operand, Places, Sums, big_
 from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
 from farkas.encoders.maxima import Maximum, find_pairs, maximum, still_needed
 from farkas.encoders.ranges import Range, node_ranges
-from farkas.encoders.sparse import SparseRows, beside, merged, renumbered, row_length, rows
+from farkas.encoders.sparse import SparseRows, beside, losses, merged, renumbered, row_length, rows
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
 from farkas.ir.linear import Indices, Vector
 from farkas.ir.relaxation import upper_line
@@ -175,7 +175,8 @@ class _Encoder:
         self.sums = Sums()
         pairs = {} if self.options.maxima == "chain" else find_pairs(self.program)
         self.ranges: list[Range] = []
-        if pairs or self.options.phases == "multiple-choice":
+        sums = any(isinstance(node, Affine) and len(node.terms) > 1 for node in self.program.nodes)
+        if pairs or self.options.phases == "multiple-choice" or (sums and self.options.integral):
             known = {v: (self.lower[slot], self.upper[slot]) for v, slot in self.slots.items()}
             operands = {v: pair.operands for v, pair in pairs.items()}
             self.ranges = node_ranges(self.program, self.x_lower, self.x_upper, known, self.errors, operands)
@@ -200,6 +201,8 @@ class _Encoder:
             operand = renumbered(rows(term.map, wanted), self.columns[term.source])
             part = beside(part, SparseRows(operand.start, operand.index, -operand.values))
         error = self.errors[v][wanted] if v in self.errors else np.zeros(len(wanted))
+        if self.ranges and len(node.terms) > 1:
+            error = error + self._lost(part)
         if self.options.errors == "columns":
             part, error = beside(part, self._error_columns(v, wanted, error)), np.zeros(len(wanted))
         bias = np.asarray(node.bias)[wanted]
@@ -211,6 +214,13 @@ class _Encoder:
         if v in self.slots:
             flat = wanted + self.slots[v].start
             self.definition[flat], self.value[flat] = defined, made
+
+    def _lost(self, part: SparseRows) -> Vector:
+        """By how much rows may be off because coefficients of one column are added up in float64; (rows,)."""
+        lost, found = losses(part), np.zeros(part.count)
+        low, high = self.sums.ends(lost.column)
+        np.add.at(found, lost.row, lost.amount * np.maximum(abs(low), abs(high)) * (1 + 2.0**-50))
+        return found * (1 + 2.0**-40)  # the sum of at most 2^10 of them, rounded up
 
     def _error_columns(self, v: int, wanted: Indices, error: Vector) -> SparseRows:
         """-e for each of the rows, with a new column e where the error is not zero."""

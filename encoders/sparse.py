@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -80,16 +81,48 @@ def beside(left: SparseRows, right: SparseRows) -> SparseRows:
 
 def merged(part: SparseRows) -> SparseRows:
     """The rows with each column once: coefficients of repeated ones are added up (rounded, where they have to be)."""
+    owner, index, values, start = _runs(part)
+    if len(start) == len(index):
+        return part
+    rows_from = np.concatenate(([0], np.cumsum(np.bincount(owner[start], minlength=part.count))))
+    return SparseRows(rows_from, index[start], np.add.reduceat(values, start))
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """Coefficients that `merged` has to round: their rows and columns, and by how much at most each is off."""
+
+    row: Indices
+    column: Indices
+    amount: Vector
+
+
+def losses(part: SparseRows) -> Losses:
+    """What `merged` loses of the rows; of two coefficients exactly (Knuth's TwoSum), of more rounded up."""
+    owner, index, values, start = _runs(part)
+    count = np.diff(np.append(start, len(values)))
+    total = np.add.reduceat(values, start) if len(start) else np.zeros(0)
+    lost = np.zeros(len(start))
+    pairs = np.flatnonzero(count == 2)
+    a, b, s = values[start[pairs]], values[start[pairs] + 1], total[pairs]
+    virtual = s - a
+    lost[pairs] = abs((a - (s - virtual)) + (b - virtual))
+    for k in np.flatnonzero(count > 2).tolist():
+        exact = sum((Fraction(float(v)) for v in values[start[k] : start[k] + count[k]]), Fraction(0))
+        amount = abs(exact - Fraction(float(total[k])))
+        lost[k] = np.nextafter(float(amount), np.inf) if amount else 0.0
+    some = lost > 0
+    return Losses(owner[start][some], index[start][some], lost[some])
+
+
+def _runs(part: SparseRows) -> tuple[Indices, Indices, Vector, Indices]:
+    """Rows, columns and coefficients ordered by row and column, and where each pair of row and column begins."""
     owner = np.repeat(np.arange(part.count), np.diff(part.start))
     order = np.lexsort((part.index, owner))
     owner, index = owner[order], part.index[order]
     first = np.ones(len(index), dtype=bool)
     first[1:] = (owner[1:] != owner[:-1]) | (index[1:] != index[:-1])
-    if first.all():
-        return part
-    values = np.add.reduceat(part.values[order], np.flatnonzero(first))
-    start = np.concatenate(([0], np.cumsum(np.bincount(owner[first], minlength=part.count))))
-    return SparseRows(start, index[first], values)
+    return owner, index, part.values[order], np.flatnonzero(first)
 
 
 def renumbered(part: SparseRows, column: Indices) -> SparseRows:

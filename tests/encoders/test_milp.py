@@ -194,6 +194,17 @@ def test_a_watch_stops_the_solve(solver: str) -> None:
     assert all(progress.bound <= progress.objective for progress in seen)
 
 
+@pytest.mark.parametrize("solver", CALLS)
+@pytest.mark.parametrize("what", ["watch", "improved"])
+def test_an_error_in_a_callback_reaches_the_caller(solver: str, what: str) -> None:
+    def fail(_: Any) -> float | None:
+        raise LookupError("from inside")
+
+    stated = market_split() if what == "watch" else knapsack()
+    with pytest.raises(LookupError, match="from inside"):
+        solve(stated, MilpLimits(time_s=5), solver=solver, **{what: fail})  # type: ignore[arg-type]  # either callback
+
+
 def test_a_watch_tightens_the_cutoff_while_the_solver_works() -> None:
     # The bound of the market split stands at 18 soon: a cutoff of 17 is beaten, one of 10^6 is not.
     result = solve(market_split(), MilpLimits(time_s=20), watch=lambda _: 17.0)

@@ -166,3 +166,15 @@ def test_two_relus_of_one_node_share_their_columns() -> None:
     # a - 3 b = -2 relu(x) in [-2, 0] on [-1, 1], also relaxed
     assert least(program, ([-1], [1]), [-1.0], [1.0], [1.0]) == pytest.approx(-2)
     assert least(program, ([-1], [1]), [-1.0], [1.0], [-1.0]) == pytest.approx(0)
+
+
+def test_coefficients_that_do_not_add_up_exactly_widen_their_row() -> None:
+    # z = x + 2^-60 x on [-4, 4]: float64 keeps the coefficient 1, and 2^-58 may be missing.
+    tiny = 2.0**-60
+    terms = (Term(Dense(np.array([[1.0]])), 0), Term(Dense(np.array([[tiny]])), 0))
+    nodes = (Input(1), Affine(terms, np.zeros(1), Rounding(), np.zeros(1)), Relu(1))
+    program = Program(nodes, (1, 1, 1), 2, ("x", "z", "y"))
+    bounds = np.array([-4.0]), np.array([4.0]), np.array([-5.0]), np.array([5.0])
+    model = encode(program, *bounds, NO_ERRORS, EncodingOptions("big-m")).model
+    assert 4 * tiny <= model.row_upper[0] <= 4.001 * tiny and model.row_lower[0] == -model.row_upper[0]
+    assert encode(program, *bounds, NO_ERRORS).model.row_upper[0] == 0.0  # a relaxation, which proves nothing

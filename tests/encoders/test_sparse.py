@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farkas.encoders import sparse
-from farkas.encoders.sparse import SparseRows, beside, joined, merged, renumbered, row_length, rows
+from farkas.encoders.sparse import SparseRows, beside, joined, losses, merged, renumbered, row_length, rows
 from farkas.ir.convolution import Conv2d
 from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Matrix, Selection
 from farkas.ir.windows import Windows
@@ -79,3 +83,24 @@ def test_renumbering_drops_columns_that_have_no_number() -> None:
     expected = np.zeros((5, 8))
     expected[:, [7, 0, 3]] = dense[:, [0, 2, 3]]
     assert np.array_equal(matrix(moved, 8), expected)
+
+
+entries = st.tuples(
+    st.integers(0, 1), st.integers(0, 2), st.sampled_from([1.0, -1.0, 0.1, 1 / 3, 2.0**-60, 3e15, -7.7])
+)
+
+
+@given(st.lists(entries, max_size=12))
+def test_losses_bound_what_merging_rounds_away(drawn: list[tuple[int, int, float]]) -> None:
+    ordered = sorted(drawn, key=lambda entry: entry[0])
+    start = np.searchsorted([row for row, _, _ in ordered], [0, 1, 2])
+    part = SparseRows(start, np.array([j for _, j, _ in ordered], dtype=np.int64), np.array([v for *_, v in ordered]))
+    whole, lost = merged(part), losses(part)
+    amounts = {(int(i), int(j)): float(a) for i, j, a in zip(lost.row, lost.column, lost.amount, strict=True)}
+    for i in range(2):
+        here = slice(whole.start[i], whole.start[i + 1])
+        for j, kept in zip(whole.index[here].tolist(), whole.values[here].tolist(), strict=True):
+            exact = sum(Fraction(v) for row, column, v in drawn if (row, column) == (i, j))
+            off = abs(exact - Fraction(kept))
+            assert off <= Fraction(amounts.get((i, j), 0.0))
+            assert (off == 0) == ((i, j) not in amounts)
