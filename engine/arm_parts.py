@@ -64,6 +64,7 @@ class Roots:
         self.task = task
         self.unstable: int | None = None  # the most that a root left
         self._found: dict[int, tuple[CaseRoot, Iterator[list[Vector]]]] = {}
+        self._coefficients: dict[int, int] = {}
 
     def explore(self, case: int, budget: Budget) -> Iterator[list[Candidate]]:
         """The candidates of each stage of a root that is not over yet; may raise OutOfTime."""
@@ -102,7 +103,9 @@ class Roots:
         from farkas.encoders.relu_network import coefficients
 
         root, _ = self._found[case]
-        return coefficients(root.relaxation.full.program, root.lower, root.upper)
+        if case not in self._coefficients:
+            self._coefficients[case] = coefficients(root.relaxation.full.program, root.lower, root.upper)
+        return self._coefficients[case]
 
     def joins_atoms(self, case: int) -> bool:
         """Whether a disjunct that the root of a case leaves open has several atoms."""
