@@ -77,7 +77,8 @@ class LraRung:
         unstable = int(((proved.lower < 0) & (proved.upper > 0)).sum())
         asked = f"case {piece.number}, {unstable} unstable neurons"
         if answer.status is Status.UNSAT:
-            what = f"{asked}: no solution over the reals ({answer.solver})"
+            through = "" if answer.solver == self.engine else f", says {answer.solver} behind pySMT"
+            what = f"{asked}: no solution over the reals{through}"
             covers = BINARY32 if self.query.semantics.is_binary32 else frozenset({Semantics.REAL})
             return Outcome(word=Word((self.engine,), what), covers=covers, detail=f"lra: {what}")
         if answer.values is None:
