@@ -81,6 +81,13 @@ class MilpArm:
         return f"{told}, at most {many}, and several atoms hold together" if self.roots.joins_atoms(case) else ""
 
     @property
+    def refused(self) -> str:
+        if not self._declined:
+            return ""
+        many = "" if self.limits is None else f"more than {self.limits[1]} neurons unstable, or "
+        return f"milp does not take {len(self._declined)} cases with {many}too large linear programs"
+
+    @property
     def progress(self) -> Progress:
         parts = [guided.progress for guided in self._trees.values()]
         return total(parts, len(set(self._cases.left) - self._trees.keys()), self.task.cases)

@@ -18,7 +18,7 @@ class ReluArm:
     """ReLU splitting, a case at a time; a case that takes long waits while the others have their turn."""
 
     name = "relu-splitting"
-    claim = ""
+    claim = refused = ""
 
     def __init__(self, task: Task, roots: Roots) -> None:
         self.task, self.roots, self.why = task, roots, inputs_free(task)

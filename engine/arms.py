@@ -72,7 +72,7 @@ class InputArm:
     """Input splitting of the whole family."""
 
     name = "input-splitting"
-    claim = ""
+    claim = refused = ""
     unstable = None
 
     def __init__(self, task: Task) -> None:

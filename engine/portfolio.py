@@ -63,6 +63,11 @@ class Arm(Protocol):
         ...
 
     @property
+    def refused(self) -> str:
+        """Which cases it does not take, and why; empty when there are none."""
+        ...
+
+    @property
     def unstable(self) -> int | None:
         """Neurons that a case's root left unstable, the most of all cases; None while no root is bounded."""
         ...

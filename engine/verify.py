@@ -242,6 +242,11 @@ class _Run:
             return self._unknown(Reason.INCOMPLETE, f"{tried}; allow others with --engine")
         if not self.budget.is_spent and ended and any(o.arm.stuck and not o.arm.progress.open for o in ran):
             return self._unknown(Reason.GAP, stuck(ran, turn.details))
+        refused = [other.arm.refused for other in turn.portfolio.turns if other.arm.refused]
+        if not self.budget.is_spent and ended and refused:
+            return self._unknown(
+                Reason.INCOMPLETE, f"{'; '.join([*refused, *turn.details])}; allow others with --engine"
+            )
         return self._unknown(Reason.TIMEOUT, still_open(ran, self.budget.elapsed_s))
 
     def _overflow(self, point: Matrix) -> Unknown | None:

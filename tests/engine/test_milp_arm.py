@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from farkas.checker.check import check
 from farkas.encoders.milp import Status
-from farkas.engine import certify
+from farkas.engine import certify, lp_leaf
 from farkas.engine import turns as turns_module
 from farkas.engine.arm_milp import HUNTERS
 from farkas.engine.budget import Budget
@@ -158,6 +158,16 @@ def test_every_solver_hunts(solver: str) -> None:
     assert there.is_over and values[:, 0].min() <= -0.9
     nothing = hunt(found.prover, found.lower, found.upper, disjunct([[1.0, 0, 0]], [-1.1]), plenty, 10.0, solver)
     assert nothing.is_over and nothing.status is Status.INFEASIBLE and not len(nothing.points)
+
+
+def test_programs_that_are_too_large_are_refused_and_that_is_no_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lp_leaf, "LARGEST", 10)
+    monkeypatch.setattr(Replayer, "attempt", lambda self, number, case, point: None)
+    net = dense([([[1.0], [1.0]], [0.0, 0.5]), ([[2.0, -2.0]], [0.0])])  # -1 at least, which one program bounds by -3/2
+    query = net.query([case([-1], [1], [atom([1], Fraction(-9, 10))])])
+    verdict = verify(query, replace(alone(), certify=False))
+    assert isinstance(verdict, Unknown) and verdict.reason is Reason.INCOMPLETE
+    assert "milp does not take 1 cases with too large linear programs" in verdict.detail
 
 
 def test_a_solver_that_cannot_take_a_network_is_refused() -> None:

@@ -57,6 +57,7 @@ class Scripted:
     programs: int = 0
     why: str = "it stands here"
     claim: str = ""
+    refused: str = ""
     unstable: int | None = None
     ran: int = 0
     told: bool = False
