@@ -1,6 +1,7 @@
 """The commands and the Python code of the README run as printed, and its links lead somewhere."""
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -100,3 +101,36 @@ def test_links_between_documents_lead_somewhere(name: str) -> None:
     document = ROOT / name
     targets = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if "://" not in link]
     assert not [target for target in targets if not (document.parent / target).exists()]
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module of ours, something in one, or a field of a dataclass there."""
+    parts = name.split(".")
+    for k in range(len(parts), 0, -1):
+        with contextlib.suppress(ImportError):
+            found: object = importlib.import_module(".".join(parts[:k]))
+            break
+    else:
+        return False
+    for part in parts[k:]:
+        if part in getattr(found, "__dataclass_fields__", {}):
+            return True
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/semantics.md",
+                                  "docs/trust.md", "docs/certificate.md"])
+def test_what_the_documents_name_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    dotted = set(re.findall(r"`(farkas(?:\.\w+)+)`", text))
+    files = set(re.findall(r"`((?:\w+/)+\w+\.(?:py|c|h))`", text))
+    assert not [lost for lost in sorted(dotted) if not resolves(lost)]
+    assert not [lost for lost in sorted(files) if not (ROOT / lost).is_file()]
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    assert resolves("farkas.engine.verdict.Unknown.word") and resolves("farkas.engine.options.Options.seed")
+    assert not resolves("farkas.engine.verdict.Perhaps") and not resolves("nothing.at.all")
