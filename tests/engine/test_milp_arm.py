@@ -161,7 +161,7 @@ def test_every_solver_hunts(solver: str) -> None:
 
 
 def test_programs_that_are_too_large_are_refused_and_that_is_no_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lp_leaf, "LARGEST", 10)
+    monkeypatch.setattr(lp_leaf, "LARGEST", 3)
     monkeypatch.setattr(Replayer, "attempt", lambda self, number, case, point: None)
     net = dense([([[1.0], [1.0]], [0.0, 0.5]), ([[2.0, -2.0]], [0.0])])  # -1 at least, which one program bounds by -3/2
     query = net.query([case([-1], [1], [atom([1], Fraction(-9, 10))])])
