@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, assert_never, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,10 @@ class EncodingOptions:
     phases: Phases = "relaxed"
     maxima: Maxima = "chain"
     errors: Errors = "rows"
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.phases, Phases), (self.maxima, Maxima), (self.errors, Errors)):
+            assert value in get_args(known), f"no such option: '{value}'; known: {', '.join(get_args(known))}"
 
     @property
     def integral(self) -> bool:

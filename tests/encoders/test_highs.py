@@ -8,27 +8,7 @@ import numpy as np
 import pytest
 
 from farkas.encoders.highs import MilpLimits, RelaxedSolver, Status, solve_milp
-from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
-
-
-def model(cost: list[float], rows: list[list[float]], lower: list[float], upper: list[float], *, top: float = 10.0,
-          integral: bool = False) -> LinearModel:  # fmt: skip
-    """min cost x, lower <= rows x <= upper, 0 <= x <= top."""
-    builder = ModelBuilder()
-    columns = [
-        builder.add_columns(Group("x", -1, (j,)), 0.0, top, cost=c, integral=integral)[0] for j, c in enumerate(cost)
-    ]
-    part = rows_of(np.broadcast_to(columns, (len(rows), len(columns))), rows)
-    builder.add_rows(Group("row", -1, tuple(range(len(rows)))), part, np.array(lower), np.array(upper))
-    return builder.build()
-
-
-def market_split() -> LinearModel:
-    """Equal halves by five weights at once: a class that branch and bound only enumerates (Cornuéjols and Dawande)."""
-    rng = np.random.default_rng(1)
-    weights = rng.integers(0, 100, (5, 40)).astype(float)
-    half = np.floor(weights.sum(axis=1) / 2).tolist()
-    return model([1.0] * 40, weights.tolist(), half, half, top=1.0, integral=True)
+from tests.encoders.stated import market_split, model
 
 
 def test_a_linear_program_by_hand() -> None:

@@ -12,20 +12,9 @@ from farkas.encoders.highs import MilpLimits, Status, solve_milp
 from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
 from farkas.encoders.lp_format import write_lp
 from tests.encoders.readers import INF, by_highs, models, optimum, said, statement
+from tests.encoders.stated import knapsack
 
 FOLDER = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def knapsack() -> LinearModel:
-    """max 5 a + 4 b + 3 c with weights 2, 3, 1 and room for 5: 9."""
-    builder = ModelBuilder()
-    columns = [
-        builder.add_columns(Group("take", -1, (j,)), 0.0, 1.0, cost=c, integral=True)[0]
-        for j, c in enumerate((-5.0, -4.0, -3.0))
-    ]
-    part = rows_of(np.array([columns]), [[2.0, 3.0, 1.0]])
-    builder.add_rows(Group("room", -1, (0,)), part, -INF, 5.0)
-    return builder.build()
 
 
 @FOLDER
@@ -58,9 +47,9 @@ def test_lines_stay_within_what_every_reader_takes(tmp_path: Path) -> None:
     ("was", "becomes"),
     [
         ("<= 5.0", ">= 5.0"),
-        ("3.0 take_1 + 1.0", "2.0 take_1 + 1.0"),
+        ("3.0 x_1 + 1.0", "2.0 x_1 + 1.0"),
         ("<= 5.0", "<= 6.0"),
-        ("<= take_1 <= 1.0", "<= take_1 <= 0.0"),
+        ("<= x_1 <= 1.0", "<= x_1 <= 0.0"),
         ("Minimize", "Maximize"),
     ],
 )
@@ -72,7 +61,7 @@ def test_a_file_with_one_thing_changed_has_another_optimum(tmp_path: Path, was: 
     assert optimum(by_highs(path)) != pytest.approx(-9)
 
 
-@pytest.mark.parametrize("cut", ["Subject To\n", " take_0 take_1 take_2\n", "+ 1.0 take_2"])
+@pytest.mark.parametrize("cut", ["Subject To\n", " x_0 x_1 x_2\n", "+ 1.0 x_2"])
 def test_a_file_with_a_line_missing_is_not_the_model(tmp_path: Path, cut: str) -> None:
     text = write_lp(knapsack())
     assert text.count(cut) == 1

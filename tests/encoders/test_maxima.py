@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,22 +15,17 @@ from onnx import helper
 
 from farkas.encoders.highs import MilpLimits, RelaxedSolver, Status, solve_milp
 from farkas.encoders.maxima import Pair, find_pairs, maximum
-from farkas.encoders.relu_network import Encoding, EncodingOptions, encode
+from farkas.encoders.relu_network import Encoding, EncodingOptions, Maxima, encode
 from farkas.encoders.subproblem import Atoms, ask
 from farkas.ir.core import Affine, Program, Relu, Rounding, run_float
 from farkas.ir.linear import Diagonal
 from farkas.ir.lowering import Builder, Value
+from tests.encoders.stated import WAYS
 from tests.engine.pieces import minimum
 from tests.engine.relaxed import Problem, problem
 from tests.models import make_model
 from tests.nets import EXACT_SHAPES, Box, Net, boxes, random_layers, seeds, varied
 
-WAYS = [
-    EncodingOptions(phases, maxima, errors)
-    for phases, maxima, errors in product(
-        ("big-m", "multiple-choice"), ("chain", "big-m", "multiple-choice"), ("rows", "columns")
-    )
-]
 WITH_MAXIMA = ("max", "min", "clip", "pool", "leaky", "residual", "plain")
 SLACK = 1e-4  # HiGHS 1.12's presolve calls models infeasible whose columns have ranges of 2e-7, below its tolerance
 UNIT: Box = ((Fraction(-1),) * 2, (Fraction(1),) * 2)
@@ -176,9 +170,10 @@ def test_the_relaxed_ideal_form_is_never_weaker_than_big_m(seed: int, shape: str
     rng = np.random.default_rng(seed)
     found = problem(varied(rng, shape).program, box)
     y, x = (rng.integers(-8, 9, 2) / 4 for _ in range(2))
-    for maxima in ("chain", "multiple-choice"):
-        weak = least(found, EncodingOptions("big-m", "big-m" if maxima != "chain" else "chain"), y, x, relaxed=True)
-        ideal = least(found, EncodingOptions("multiple-choice", maxima), y, x, relaxed=True)
+    pairs: tuple[tuple[Maxima, Maxima], ...] = (("chain", "chain"), ("big-m", "multiple-choice"))
+    for weaker, stronger in pairs:
+        weak = least(found, EncodingOptions("big-m", weaker), y, x, relaxed=True)
+        ideal = least(found, EncodingOptions("multiple-choice", stronger), y, x, relaxed=True)
         assert ideal >= weak - 1e-6
 
 
@@ -191,7 +186,7 @@ def test_every_execution_with_errors_is_a_feasible_point(seed: int, shape: str, 
     errors = {1: rng.integers(0, 3, program.sizes[1]) / 64}
     found = problem(program, box)
     width = 4.0  # bounds that hold with errors too: those of the exact network, widened generously
-    loose = replace_bounds(found, width)
+    loose = widened(found, width)
     encoding = encode(program, *loose.ends, loose.lower, loose.upper, errors, way)
     low, high = loose.ends
     x = low + rng.random(2) * (high - low)
@@ -204,12 +199,14 @@ def test_every_execution_with_errors_is_a_feasible_point(seed: int, shape: str, 
     assert result.status is Status.OPTIMAL
 
 
+@dataclass(frozen=True)
 class Loose:
-    def __init__(self, ends: tuple[Any, Any], lower: Any, upper: Any) -> None:
-        self.ends, self.lower, self.upper = ends, lower, upper
+    ends: tuple[Any, Any]
+    lower: Any
+    upper: Any
 
 
-def replace_bounds(found: Problem, width: float) -> Loose:
+def widened(found: Problem, width: float) -> Loose:
     low, high = (np.array(side, dtype=np.float64) for side in found.box)
     return Loose((low, high), found.lower - width, found.upper + width)
 
@@ -244,7 +241,7 @@ def constant_operands(values: Sequence[tuple[float, float]]) -> Problem:
 
 
 @pytest.mark.parametrize("maxima", ["big-m", "multiple-choice"])
-def test_dominated_operands_get_no_binary(maxima: Any) -> None:
+def test_dominated_operands_get_no_binary(maxima: Maxima) -> None:
     # x, -x and 1/2 compete on [-1, 1]; x/4 - 2 never reaches 1/2.
     found = constant_operands([(1, 0), (-1, 0), (0.25, -2), (0, 0.5)])
     listed = names(found, EncodingOptions("big-m", maxima))
@@ -276,7 +273,8 @@ def test_a_difference_that_is_stable_decides_its_pair(low: float, high: float, k
 
 def test_a_group_has_one_binary_an_operand_where_a_chain_has_one_a_pair() -> None:
     found = constant_operands([(1, 0), (-1, 0), (0.5, 0.25), (-0.5, 0.25)])
-    group, chain = (encoded(found, EncodingOptions("big-m", maxima)) for maxima in ("big-m", "chain"))  # type: ignore[arg-type]  # literals
+    group = encoded(found, EncodingOptions("big-m", "big-m"))
+    chain = encoded(found, EncodingOptions("big-m", "chain"))
     assert len(group.picks) == 4 and len(group.binary) == 0
     assert len(chain.picks) == 0 and len(chain.binary) == 3
 
@@ -287,3 +285,8 @@ def test_names_are_distinct_and_say_where_they_come_from(way: EncodingOptions) -
     listed = names(found, way)
     assert listed[:2] == ["input_0_0", "input_0_1"]
     assert any(name.startswith("value_1_z0_") for name in listed)
+
+
+def test_an_option_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(AssertionError, match="bigm"):
+        EncodingOptions("bigm")  # type: ignore[arg-type]  # the point of the test

@@ -19,17 +19,11 @@ from farkas.encoders.quiet import without_lines
 from farkas.encoders.ranges import node_ranges
 from farkas.encoders.relu_network import EncodingOptions, encode, slots
 from farkas.encoders.subproblem import Atoms, ask
-from tests.encoders.test_highs import market_split, model
+from tests.encoders.stated import INF, knapsack, market_split, model
 from tests.nets import dense, random_layers, seeds
 
-INF = float("inf")
 TAKES_ANY = ("highs", "gscip", "mathopt-highs")
 CALLS = ("highs", "gscip", "cp-sat")
-
-
-def knapsack() -> LinearModel:
-    """max 5 a + 4 b + 3 c with weights 2, 3, 1 and room for 5: 9 with a and b."""
-    return model([-5, -4, -3], [[2, 3, 1]], [-INF], [5], top=1.0, integral=True)
 
 
 def planted(rows: int = 4, count: int = 30) -> tuple[LinearModel, Any]:
@@ -231,14 +225,14 @@ def test_cp_sat_refuses_continuous_columns() -> None:
         solve(model([1, 1], [[1, 1]], [1], [2]), MilpLimits(), solver="cp-sat")
 
 
-WRONG = ([-3, 5, 1, 4, 4], [[0, -3, -2, -1, 4], [-1, -4, -3, 2, 4], [-3, 4, -3, -2, 4]], [0, -3, -1], [7, 4, 6])
+WRONG_COST = [-3.0, 5.0, 1.0, 4.0, 4.0]
+WRONG_ROWS = [[0.0, -3.0, -2.0, -1.0, 4.0], [-1.0, -4.0, -3.0, 2.0, 4.0], [-3.0, 4.0, -3.0, -2.0, 4.0]]
 
 
 @pytest.mark.parametrize("solver", ["highs", "mathopt-highs"])
 def test_an_optimum_above_its_own_bound_is_not_believed(solver: str, capfd: pytest.CaptureFixture[str]) -> None:
     """HiGHS 1.12 answers "optimal, 0", and prints on standard output.  With b = (1, 0, 0, 0), y = 1/2 it is -1."""
-    cost, rows, low, high = WRONG
-    stated = model(cost, rows, low, high, top=1.0, integral=True)
+    stated = model(WRONG_COST, WRONG_ROWS, [0.0, -3.0, -1.0], [7.0, 4.0, 6.0], top=1.0, integral=True)
     stated = replace(stated, lower=np.array([0, 0, 0, 0, -2.0]), upper=np.array([1, 1, 1, 1, 2.0]),
                      integral=np.array([True] * 4 + [False]))  # fmt: skip
     result = solve(stated, MilpLimits(), solver=solver)

@@ -12,20 +12,9 @@ from farkas.encoders.highs import MilpLimits, Status, solve_milp
 from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
 from farkas.encoders.mps import write_mps
 from tests.encoders.readers import INF, by_highs, models, optimum, said, statement
+from tests.encoders.stated import knapsack
 
 FOLDER = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def knapsack() -> LinearModel:
-    """max 5 a + 4 b + 3 c with weights 2, 3, 1 and room for 5: 9."""
-    builder = ModelBuilder()
-    columns = [
-        builder.add_columns(Group("take", -1, (j,)), 0.0, 1.0, cost=c, integral=True)[0]
-        for j, c in enumerate((-5.0, -4.0, -3.0))
-    ]
-    part = rows_of(np.array([columns]), [[2.0, 3.0, 1.0]])
-    builder.add_rows(Group("room", -1, (0,)), part, -INF, 5.0)
-    return builder.build()
 
 
 @FOLDER
@@ -72,10 +61,10 @@ def test_or_tools_reads_the_same_optimum(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "becomes"),
     [
-        (" L room_0", " G room_0"),
-        ("take_1 room_0 3.0", "take_1 room_0 2.0"),
-        ("RHS room_0 5.0", "RHS room_0 6.0"),
-        ("UP BOUND take_1 1.0", "UP BOUND take_1 0.0"),
+        (" L row_0", " G row_0"),
+        ("x_1 row_0 3.0", "x_1 row_0 2.0"),
+        ("RHS row_0 5.0", "RHS row_0 6.0"),
+        ("UP BOUND x_1 1.0", "UP BOUND x_1 0.0"),
     ],
 )
 def test_a_file_with_one_thing_changed_has_another_optimum(tmp_path: Path, was: str, becomes: str) -> None:
@@ -86,7 +75,7 @@ def test_a_file_with_one_thing_changed_has_another_optimum(tmp_path: Path, was: 
     assert optimum(by_highs(path)) != pytest.approx(-9)
 
 
-@pytest.mark.parametrize("cut", ["COLUMNS\n", " take_2 room_0 1.0\n", " L room_0\n"])
+@pytest.mark.parametrize("cut", ["COLUMNS\n", " x_2 row_0 1.0\n", " L row_0\n"])
 def test_a_file_with_a_line_missing_is_not_the_model(tmp_path: Path, cut: str) -> None:
     text = write_mps(knapsack())
     assert text.count(cut) == 1

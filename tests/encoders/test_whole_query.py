@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,25 +16,29 @@ from farkas.encoders.highs import MilpLimits, Status, solve_milp
 from farkas.encoders.linear_model import LinearModel
 from farkas.encoders.lp_format import write_lp
 from farkas.encoders.mps import write_mps
-from farkas.encoders.relu_network import EncodingOptions
+from farkas.encoders.relu_network import EncodingOptions, Errors
 from farkas.encoders.whole_query import WholeQuery, encode_query, hull
 from farkas.ir.core import Program
 from farkas.ir.errors import FarkasError
 from farkas.specs.query import Atom, Case, Property, Semantics
 from tests.encoders.readers import INF, by_highs, optimum
+from tests.encoders.stated import WAYS
 from tests.engine.pieces import witness
 from tests.engine.relaxed import problem
 from tests.nets import EXACT_SHAPES, affine, atom, boxes, case, dense, seeds, varied
 
+BIG_M = EncodingOptions("big-m")
 
-def whole(program: Program, prop: Property, semantics: Semantics = Semantics.REAL, **options: Any) -> WholeQuery:
+
+def whole(
+    program: Program, prop: Property, semantics: Semantics = Semantics.REAL, way: EncodingOptions = BIG_M
+) -> WholeQuery:
     """The model from bounds proved over the hull of the cases."""
     low, high = hull(prop, semantics)
     box = tuple(map(Fraction, low.tolist())), tuple(map(Fraction, high.tolist()))
     found = problem(program, box, binary32=semantics.is_binary32)
-    chosen = EncodingOptions(**({"phases": "big-m"} | options))
     return encode_query(
-        program, prop, low, high, found.lower, found.upper, found.prover.errors, chosen, semantics=semantics
+        program, prop, low, high, found.lower, found.upper, found.prover.errors, way, semantics=semantics
     )
 
 
@@ -69,22 +72,13 @@ def cases(draw: st.DrawFn) -> Case:
     return case(*draw(boxes(2)), *disjuncts)
 
 
-ways = st.fixed_dictionaries(
-    {
-        "phases": st.sampled_from(["big-m", "multiple-choice"]),
-        "maxima": st.sampled_from(["chain", "big-m", "multiple-choice"]),
-        "errors": st.sampled_from(["rows", "columns"]),
-    }
-)
-
-
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seeds, st.sampled_from(EXACT_SHAPES), st.lists(cases(), min_size=1, max_size=3), ways)
+@given(seeds, st.sampled_from(EXACT_SHAPES), st.lists(cases(), min_size=1, max_size=3), st.sampled_from(WAYS))
 def test_the_model_is_feasible_exactly_when_some_point_is_unsafe(
-    tmp_path: Path, seed: int, shape: str, drawn: list[Case], way: dict[str, str]
+    tmp_path: Path, seed: int, shape: str, drawn: list[Case], way: EncodingOptions
 ) -> None:
     program = varied(np.random.default_rng(seed), shape).program
-    found = whole(program, property_of(drawn), **way)
+    found = whole(program, property_of(drawn), way=way)
     result = solve_milp(found.model, MilpLimits(time_s=20.0))
     answer = result.status is Status.OPTIMAL
     if any(witness(program, loosened(one, Fraction(0))) for one in drawn):
@@ -179,7 +173,7 @@ def test_the_ends_of_a_binary32_query_are_binary32_numbers() -> None:
 
 
 @pytest.mark.parametrize("errors", ["rows", "columns"])
-def test_error_terms_make_a_near_miss_feasible_in_binary32_alone(errors: str) -> None:
+def test_error_terms_make_a_near_miss_feasible_in_binary32_alone(errors: Errors) -> None:
     # y = x / 3 on [1, 1] (rounded weight): over the reals y is the weight; binary32 may be off by some 2^-24 of it.
     net = dense([(np.array([[1 / 3], [1.0]]), [0.0, 0.0])])
     weight = Fraction(float(np.float32(1 / 3)))
@@ -189,7 +183,7 @@ def test_error_terms_make_a_near_miss_feasible_in_binary32_alone(errors: str) ->
         (miss, Semantics.F32_ANY, False),
         (close, Semantics.F32_ANY, True),
     ):
-        found = whole(net.program, prop, semantics, errors=errors)
+        found = whole(net.program, prop, semantics, EncodingOptions("big-m", errors=errors))
         scaled = scaled_by(found.model, 2.0**20)
         assert is_feasible(scaled) is expected
     assert not is_feasible(scaled_by(whole(net.program, close).model, 2.0**20))
