@@ -30,7 +30,7 @@ def quantised(data: bytes, points: npt.NDArray[Any], *, operators: bool = False,
         def __init__(self) -> None:
             self._left: Iterator[Any] = iter(points.astype(np.float32))
 
-        def get_next(self) -> dict[str, Any] | None:
+        def get_next(self) -> Any:  # a dictionary, and None at the end
             point = next(self._left, None)
             return None if point is None else {name: point}
 

@@ -24,7 +24,7 @@ from farkas.ir.integer_unary import Integers
 from farkas.ir.linear import Vector
 from farkas.runtime_cuda.integer_crown import IntegerPropagator
 
-FEW = 64  # codes of a box that is run instead of cut
+FEW_BITS = 6  # a box of up to 2^6 vectors of codes is run instead of cut
 BATCH = 64
 LARGEST_BATCH = 1 << 22  # boxes times values of the network
 SAMPLES = 512
@@ -47,6 +47,7 @@ class CodeSearch:
     run: int = 0
     closest: float = np.inf
     violated: bool = False
+    starts: list[tuple[Integers, int]] = field(default_factory=list)  # of climbs: positions, and the disjunct to climb
 
     def __post_init__(self) -> None:
         inputs = self.task.inputs
@@ -69,23 +70,24 @@ class CodeSearch:
 
     # Falsification.
 
-    def falsify(self, budget: Budget) -> Iterator[Vector]:
-        """Points that violate, as random codes and climbs meet them; ends when climbs find nothing better."""
+    def sample(self) -> Vector | None:
+        """A point that violates among random codes, corners and the middle; keeps the best of them for `climbs`."""
         starts = self.rng.integers(0, self._sizes, (SAMPLES, len(self._sizes)))
         ends = np.where(self.rng.random(starts.shape) < 0.5, 0, self._sizes - 1)
         starts = np.where(self.rng.random((SAMPLES, 1)) < 0.5, ends, starts)
         starts[0] = self._sizes // 2
         slack = self._slack(starts)
-        found = self._violating(starts[slack.max(axis=1) >= 0])
-        if found is not None:
-            yield found
-        for d in range(slack.shape[1]):
-            for k in np.argsort(-slack[:, d])[:CLIMBERS]:
-                found = self._climb(starts[k], d, budget)
-                if found is not None:
-                    yield found
-                if budget.is_spent:
-                    return
+        self.starts = [(starts[k], d) for d in range(slack.shape[1]) for k in np.argsort(-slack[:, d])[:CLIMBERS]]
+        return self._violating(starts[slack.max(axis=1) >= 0])
+
+    def climbs(self, budget: Budget) -> Iterator[Vector]:
+        """Points that violate, as climbs from the best samples of each disjunct meet them."""
+        for start, disjunct in self.starts:
+            if budget.is_spent:
+                return
+            found = self._climb(start, disjunct, budget)
+            if found is not None:
+                yield found
 
     def _climb(self, positions: Integers, disjunct: int, budget: Budget) -> Vector | None:
         """Move one input at a time to where the disjunct's slack is largest, until no move helps."""
@@ -134,20 +136,20 @@ class CodeSearch:
         while self.queue and not budget.is_spent:
             taken = self.queue[-self._batch :]
             del self.queue[-self._batch :]
-            small = [box for box in taken if self._count(box) <= FEW]
+            small = [box for box in taken if self._is_small(box)]
             for box in small:
                 self.run += 1
                 found = self._violating(_all(*box))
                 if found is not None:
                     yield found
-            large = [box for box in taken if self._count(box) > FEW]
+            large = [box for box in taken if not self._is_small(box)]
             if large:
                 yield self._bounded(np.array([box[0] for box in large]), np.array([box[1] for box in large]))
             else:
                 yield None
 
-    def _count(self, box: tuple[Integers, Integers]) -> float:
-        return float(np.prod((box[1] - box[0] + 1).astype(np.float64)))
+    def _is_small(self, box: tuple[Integers, Integers]) -> bool:
+        return float(np.log2(box[1] - box[0] + 1).sum()) <= FEW_BITS
 
     def _bounded(self, lower: Integers, upper: Integers) -> Vector | None:
         """Bound a batch of boxes and queue the halves of those that stay open; a violating corner, if there is one."""

@@ -16,10 +16,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from farkas.encoders.cp_sat import Answer, CpSatModel, CpSatOptions
+from farkas.engine.bab import Progress
 from farkas.engine.budget import Budget
 from farkas.engine.integer_replay import IntegerReplayer
 from farkas.engine.integer_search import CodeSearch
@@ -44,7 +46,7 @@ def verify_integer(query: Query, options: Options) -> Verdict:
     """Decide a query about a quantised network; raises UnsupportedOperator for what has no exact integer meaning."""
     run = _Run(query, options)
     verdict = run.decide()
-    return replace(verdict, statistics=run.statistics())
+    return replace(verdict, statistics=run.statistics(verdict))
 
 
 @dataclass(eq=False)
@@ -76,10 +78,7 @@ class _Run:
     def decide(self) -> Verdict:
         for turn in self._prepared():
             self.turns.append(turn)
-            start = time.monotonic()
-            limit = FALSIFY_S if self.options.timeout_s is None else FALSIFY_SHARE * self.options.timeout_s
-            found = self._replay(turn, turn.search.falsify(Budget.of(min(limit, self.budget.left_s))))
-            self.attack_s += time.monotonic() - start
+            found = self._falsify(turn)
             if found is not None:
                 return self._violated(found)
         start = time.monotonic()
@@ -100,6 +99,19 @@ class _Run:
             for task in tasks(self.program, number, case, *self.query.sets.points[number]):
                 yield _Turn(task, CodeSearch(task, self.rng))
 
+    def _falsify(self, turn: _Turn) -> Replay | None:
+        """Samples, then climbs unless the bounds of the whole set refute it."""
+        start = time.monotonic()
+        found = self._replay(turn, iter([turn.search.sample()]))
+        if found is None and self.options.allows(ENGINE):
+            found = self._replay(turn, islice(turn.search.rounds(self.budget), 1))
+            self._settle(turn)
+        if found is None and not turn.by:
+            limit = FALSIFY_S if self.options.timeout_s is None else FALSIFY_SHARE * self.options.timeout_s
+            found = self._replay(turn, turn.search.climbs(Budget.of(min(limit, self.budget.left_s))))
+        self.attack_s += time.monotonic() - start
+        return found
+
     def _replay(self, turn: _Turn, points: Iterator[Vector | None]) -> Replay | None:
         """The first point that replays; where onnxruntime deviates on one, the next may still do."""
         for point in points:
@@ -117,6 +129,7 @@ class _Run:
                 return None
             for turn in left:
                 found = self._bound(turn, slice_s) or self._solve(turn, slice_s)
+                self._report()
                 if found is not None:
                     return found
             slice_s *= 2.0
@@ -124,9 +137,12 @@ class _Run:
 
     def _bound(self, turn: _Turn, slice_s: float) -> Replay | None:
         found = self._replay(turn, turn.search.rounds(Budget.of(min(slice_s, self.budget.left_s))))
+        self._settle(turn)
+        return found
+
+    def _settle(self, turn: _Turn) -> None:
         if turn.search.is_done:
             turn.by = f"{turn.search.closed} boxes of codes by bounds, {turn.search.run} by running all their codes"
-        return found
 
     def _solve(self, turn: _Turn, slice_s: float) -> Replay | None:
         """Ask CP-SAT about the disjuncts that it has not refuted yet."""
@@ -160,6 +176,15 @@ class _Run:
         if len(turn.refuted) == len(task.atoms):
             turn.by = f"{len(task.atoms)} disjuncts by CP-SAT"
         return None
+
+    def _report(self) -> None:
+        if self.options.report is not None:
+            progress = Progress(
+                boxes=sum(turn.search.boxes for turn in self.turns),
+                leaves=sum(turn.search.closed + turn.search.run for turn in self.turns),
+                open=sum(len(turn.search.queue) for turn in self.turns),
+            )
+            self.options.report(progress, self.budget.elapsed_s)
 
     # Verdicts.
 
@@ -210,7 +235,7 @@ class _Run:
             warnings.append("vacuous: the property admits no input at all")
         return tuple(warnings)
 
-    def statistics(self) -> Statistics:
+    def statistics(self, verdict: Verdict) -> Statistics:
         boxes = sum(turn.search.boxes for turn in self.turns)
         leaves = sum(turn.search.closed + turn.search.run for turn in self.turns)
         open_ = sum(len(turn.search.queue) for turn in self.turns if not turn.by)
@@ -227,7 +252,13 @@ class _Run:
             arms=(arm,),
             attack_s=self.attack_s,
             programs=self.solves,
+            rules=_rules(verdict),
         )
+
+
+def _rules(verdict: Verdict) -> dict[str, int]:
+    """Pieces of a proof by who refuted them."""
+    return {str(rule): count for rule, count in verdict.tree.leaf_rules().items()} if isinstance(verdict, Holds) else {}
 
 
 def _program(query: Query) -> IntegerProgram:

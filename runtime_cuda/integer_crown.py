@@ -36,7 +36,7 @@ ROUNDING = 2.0**-52
 OUTWARD = 2.0**-46
 MOST_ROWS = 4096  # neurons of a node that get rows of their own; a wider node has its interval bounds
 CHUNK = 1 << 22  # coefficients of one pass
-MOST_CODES = 1 << 16  # of a decoded output whose distance from a line is measured
+MOST_CODES = 1 << 21  # of a decoded output whose distance from a line is measured
 
 Matrix = npt.NDArray[np.float64]
 
@@ -139,7 +139,7 @@ class IntegerPropagator:
                         _add(coefficients, term.source, term.map.rmv(own))
                         reach = reach + term.map.absolute().mv(_reach(found[term.source]))
                     const = const + own @ bias.astype(np.float64)
-                    slack = slack + _error(own, reach, own.shape[2] + self._fan_in(node))
+                    slack = slack + _error(own, reach, own.shape[-1] + self._fan_in(node))
                 case Rounded(source=source, function=function):
                     lines = _lines(self._clamps[w], *_values(found[source]), (function, found[source]))
                     more, error, through = _through(own, lines, _reach(found[source]))
@@ -148,7 +148,7 @@ class IntegerPropagator:
                 case Greatest(groups=groups, source=source):
                     more, through = _greatest(own, groups, found[source])
                     const = const + more
-                    slack = slack + _error(own, _reach(found[w]), own.shape[2])
+                    slack = slack + _error(own, _reach(found[w]), own.shape[-1])
                     _add(coefficients, source, through)
                 case Codes():
                     raise AssertionError("node 0 alone holds input codes")
@@ -159,7 +159,7 @@ class IntegerPropagator:
             inputs = np.zeros((*rows.shape[:2], self.program.input_size))
         low, high = _values(found[0])
         least = np.maximum(inputs, 0) @ low[..., None] + np.minimum(inputs, 0) @ high[..., None]
-        slack = slack + _error(inputs, _reach(found[0]), inputs.shape[2])
+        slack = slack + _error(inputs, _reach(found[0]), inputs.shape[-1])
         const = const - slack * (1 + OUTWARD)
         return Bounded(const + least[..., 0], inputs, const)
 
@@ -183,7 +183,7 @@ def _reach(ranges: Ranges) -> Matrix:
 
 def _error(rows: Matrix, reach: Matrix, terms: int) -> Matrix:
     """What products of `terms` summands with rows (B, R, n), of values below reach (B, n) or (n,), may be off by."""
-    reach = np.broadcast_to(reach, (len(rows), rows.shape[2]))
+    reach = np.broadcast_to(reach, (len(rows), rows.shape[-1]))
     return np.asarray((abs(rows) @ reach[..., None])[..., 0] * ((terms + 16) * ROUNDING))
 
 
@@ -192,7 +192,7 @@ def _through(rows: Matrix, lines: Lines, reach: Matrix) -> tuple[Matrix, Matrix,
     up, down = np.maximum(rows, 0), np.minimum(rows, 0)
     const = (up @ lines.under_at[..., None] + down @ lines.over_at[..., None])[..., 0]
     size = np.maximum(abs(lines.under), abs(lines.over)) * reach + np.maximum(abs(lines.under_at), abs(lines.over_at))
-    return const, _error(rows, size, rows.shape[2]), up * lines.under[:, None] + down * lines.over[:, None]
+    return const, _error(rows, size, rows.shape[-1]), up * lines.under[:, None] + down * lines.over[:, None]
 
 
 def _greatest(rows: Matrix, groups: Any, ranges: Ranges) -> tuple[Matrix, Matrix]:

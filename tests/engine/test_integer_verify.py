@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
@@ -12,6 +13,8 @@ import onnx.numpy_helper
 import pytest
 
 from farkas.encoders.cp_sat import Answer, CpSatModel, CpSatOptions
+from farkas.engine.budget import Budget
+from farkas.engine.integer_search import CodeSearch
 from farkas.engine.integer_tasks import Task, tasks
 from farkas.engine.integer_verify import verify_integer
 from farkas.engine.options import Options
@@ -21,9 +24,10 @@ from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.ir.errors import FarkasError
 from farkas.ir.integer import IntegerProgram, decoded, run_codes, run_integer
+from farkas.ir.integer_codes import input_codes
 from farkas.ir.integer_lowering import lower_integer
 from farkas.specs.query import Atom, Case, Property, Semantics
-from tests.encoders.integer_programs import all_codes
+from tests.encoders.integer_programs import all_codes, dequantise, layered, quantise, requantise
 from tests.engine.quantised import NAMES, network
 from tests.nets import Net, atom, case
 
@@ -149,6 +153,26 @@ def test_strict_bounds_of_inputs_are_part_of_the_set() -> None:
     for strict, wanted in ((True, "unsat"), (False, "sat")):
         own = case(low, high, [atom([], low[0], x=[1.0], strict=strict), atom([1.0], 1000)])
         assert verify(query(network("saddle"), [own]), TRUST).word == wanted
+
+
+def test_outputs_that_are_not_quantised_are_bounded_and_compared_exactly() -> None:
+    # The last accumulators times a scale in binary32, as onnxruntime leaves a product that no QuantizeLinear follows.
+    rng = np.random.default_rng(5)
+    weights = [rng.integers(-90, 91, (4, 2)), rng.integers(-90, 91, (2, 4))]
+    biases = [rng.integers(-999, 1000, 4), rng.integers(-999, 1000, 2)]
+    whole = layered(weights, biases, [requantise(0.01, 90, 4), requantise(1.0, 0, 2)], quantise(0.01, 100, 2), None)
+    own = replace(whole, nodes=whole.nodes[:-1], sizes=whole.sizes[:-1], output=3, decode=dequantise(0.0123, 0, 2))
+    low, high = np.full(2, np.float32(-0.1)).astype(float), np.full(2, np.float32(0.1)).astype(float)
+    codes = all_codes(input_codes(own, low, high))
+    outputs = decoded(own, run_codes(own, codes)[3]).astype(np.float64)
+    least = min(Fraction(a) - Fraction(b) for a, b in outputs.tolist())
+    for c, violated in ((least, True), (least - Fraction(1, 10**12), False)):
+        (task,) = tasks(own, 0, case(low.tolist(), high.tolist(), [atom([1.0, -1.0], c)]), low, high)
+        search = CodeSearch(task, np.random.default_rng(0))
+        found = [point for point in search.rounds(Budget.of(20.0)) if point is not None]
+        assert (bool(found), search.is_done) == (violated, not violated)
+        answer = CpSatModel(own, task.inputs).solve(task.atoms[0], CpSatOptions(20.0)).answer
+        assert answer is (Answer.FOUND if violated else Answer.NONE)
 
 
 def test_without_trust_a_refuted_query_is_unknown_and_says_what_to_do() -> None:

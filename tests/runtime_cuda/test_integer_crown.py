@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farkas.ir.integer import decoded, run_codes
+from farkas.ir.integer import Codes, IntegerProgram, decoded, run_codes
 from farkas.runtime_cuda.integer_crown import IntegerPropagator
 from tests.encoders.integer_programs import random_program, with_maximum
 from tests.nets import seeds
+
+
+def top(program: IntegerProgram) -> int:
+    """The largest input code."""
+    node = program.nodes[0]
+    assert isinstance(node, Codes)
+    return node.high
 
 
 @given(seeds, st.sampled_from([(2, 3, 2), (2, 4, 3, 3), (1, 5, 4, 2)]), st.booleans())
@@ -19,7 +26,7 @@ def test_bounds_contain_every_run(seed: int, sizes: tuple[int, ...], maximum: bo
     program = random_program(rng, sizes)
     if maximum:
         program = with_maximum(program)
-    high = program.nodes[0].high
+    high = top(program)
     ends = np.sort(rng.integers(0, high + 1, (2, 2, program.input_size)), axis=0)
     low = ends[0]
     up = np.minimum(ends[1], low + 10)
@@ -46,7 +53,7 @@ def test_bounds_contain_every_run(seed: int, sizes: tuple[int, ...], maximum: bo
 def test_a_box_of_one_point_has_its_values_as_bounds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     program = random_program(rng, (3, 4, 3, 2))
-    codes = rng.integers(0, program.nodes[0].high + 1, (1, 3))
+    codes = rng.integers(0, top(program) + 1, (1, 3))
     propagator = IntegerPropagator(program, codes[0], codes[0])
     found = propagator.refine(codes, codes)
     values = run_codes(program, codes)
