@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["Holds", "Network", "Unknown", "Violated", "__version__", "export", "load", "verify", "verify_all"]
+__all__ = ["Holds", "Network", "Unknown", "Violated", "__version__", "agree", "export", "load", "verify", "verify_all"]
 
 if TYPE_CHECKING:
-    from farkas.api import Network, export, load, verify, verify_all
+    from farkas.api import Network, agree, export, load, verify, verify_all
     from farkas.engine.verdict import Holds, Unknown, Violated
 else:
     # In the else branch, so that type checkers still reject names that do not exist.
@@ -27,6 +27,7 @@ else:
 
         homes = {
             "Network": "farkas.api",
+            "agree": "farkas.api",
             "export": "farkas.api",
             "load": "farkas.api",
             "verify": "farkas.api",

@@ -19,9 +19,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farkas.engine.options import ENGINES, Options, Reporter
 from farkas.engine.query import Query
@@ -40,9 +41,12 @@ from farkas.specs.vnnlib import read_property
 from farkas.table import Verdicts, decide_all
 
 __all__ = [
-    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Verdicts", "Violated", "export",
-    "load", "load_property", "verify", "verify_all",
+    "Holds", "Network", "Unknown", "UnreadableFile", "Unsupported", "Verdict", "Verdicts", "Violated", "agree",
+    "export", "load", "load_property", "verify", "verify_all",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from farkas.engine.integer_agreement import Agreement
 
 FilePath = str | os.PathLike[str]
 T = TypeVar("T")
@@ -232,6 +236,52 @@ def export(
     _single(net.graph)
     asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
     return written(Query(net.graph, net.data, asked, mode, text), form, ExportOptions(bounded, stated))
+
+
+def agree(
+    net: Network,
+    quantised: Network,
+    box: FilePath | bytes | Property,
+    *,
+    within: str | float | Fraction | None = None,
+    timeout: float | None = None,
+    trust: Collection[str] = (),
+    seed: int = 0,
+) -> Agreement:
+    """Do a float32 network and its quantised copy agree on the input box of a property?
+
+    within: no outputs differ by more than this number, for every admissible execution of `net`; None: the same output
+    is the largest of both, the lowest index on ties.  trust: `crown` and `cp-sat` are needed for `Agree`.
+
+    Raises FarkasError for networks or properties that the question does not fit.
+    """
+    from farkas.engine.integer_agreement import Deployed
+    from farkas.engine.integer_agreement import agree as decided
+
+    options = make_options(timeout=timeout, trust=trust, seed=seed)
+    asked = box if isinstance(box, Property) else load_property(box, net)
+    if len(asked.cases) != 1:
+        raise Unsupported(f"the property has {len(asked.cases)} input boxes; agreement is asked on one")
+    if not _is_quantised(quantised.graph):
+        raise Unsupported(f"the network {quantised.name or 'given as quantised'} has no quantised operators")
+    if _is_quantised(net.graph):
+        raise Unsupported(f"the network {net.name or 'given as float'} is quantised; a float32 network comes first")
+    if within is None and net.outputs == 1:
+        raise FarkasError("the networks have one output, which is always the largest; say within what distance")
+    (case,), eps = asked.cases, None if within is None else _distance(within)
+    return decided(
+        Deployed(net.graph, net.data), Deployed(quantised.graph, quantised.data), case.lower, case.upper, eps, options
+    )
+
+
+def _distance(within: str | float | Fraction) -> Fraction:
+    try:
+        eps = Fraction(within)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise FarkasError(f"the distance '{within}' is no number") from error
+    if eps < 0:
+        raise FarkasError(f"the distance is {within}; a nonnegative number is wanted")
+    return eps
 
 
 def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semantics:
