@@ -8,7 +8,7 @@ The maximum is found by HiGHS as a mixed-integer program and then made exact: th
 the box sides and hyperplanes that are tight there are solved for it in rationals.
 
 Two tables come out.  Seconds of CPU time that each solver needs for the raw formula (one order, no bounds) or, with
---presolve, for that with float-exact bounds, and that the engine needs in `f32-any`, at m = 5 %.  And the least m of
+--presolve, for that with float-exact bounds (`+` in the table), and that the engine needs in `f32-any`, at m = 5 %.  And the least m of
 1e-1 .. 1e-8 at which the engine still decides, either way.  After a size of which a solver decides neither question
 it is not asked about larger ones.  One seed for each size: read factors, not digits.
 """
@@ -203,7 +203,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
             for wanted in ("unsat", "sat"):
                 yield by_engine(net, wanted, margin, options.engine_limit)
     for engine in options.solvers:
-        for presolve in (False, True) if options.presolve else (False,):
+        for presolve in {"no": (False,), "yes": (True,), "both": (False, True)}[options.presolve]:
             for net in nets:
                 answers = []
                 for wanted in ("unsat", "sat"):
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sizes", type=_sizes, nargs="*", default=SIZES, metavar="N-K-1")
     parser.add_argument("--solvers", nargs="*", default=installed_solvers())
     parser.add_argument("--order", choices=ORDERS, default="seq-muladd")
-    parser.add_argument("--presolve", action="store_true", help="also formulas with bounds")
+    parser.add_argument("--presolve", choices=("no", "yes", "both"), default="no", help="bounds in the formula")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--csv", type=Path, help="file for all rows")
     options = parser.parse_args(arguments)
