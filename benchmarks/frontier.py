@@ -7,10 +7,11 @@ y >= c.  With M the exact maximum over the reals and R the range of y, c = M + m
 The maximum is found by HiGHS as a mixed-integer program and then made exact: the optimum is a vertex of its piece, so
 the box sides and hyperplanes that are tight there are solved for it in rationals.
 
-Two tables come out.  Seconds of CPU time that each solver needs for the raw formula (one order, no bounds) or, with
---presolve, for that with float-exact bounds (`+` in the table), and that the engine needs in `f32-any`, at m = 5 %.  And the least m of
-1e-1 .. 1e-8 at which the engine still decides, either way.  After a size of which a solver decides neither question
-it is not asked about larger ones.  One seed for each size: read factors, not digits.
+Two tables come out.  Seconds of CPU time at m = 5 %: those that each solver needs for the raw formula (one order, no
+bounds) or, with --presolve, for that with float-exact bounds (`+` in the table), and those that the engine needs in
+`f32-any`.  And the least m of 1e-1 .. 1e-8 at which the engine still decides, either way.  A solver that decides neither
+question of one size is not asked about larger ones; one has four times its CPU limit on the wall clock.  One seed for
+each size: read factors, not digits.
 """
 
 from __future__ import annotations
