@@ -14,7 +14,6 @@ import pytest
 from farkas.engine import bab
 from farkas.engine import turns as turns_module
 from farkas.engine import verify as verify_module
-from farkas.engine.arms import InputArm
 from farkas.engine.bab import Block, Candidate, Progress, Search
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.falsify import Attack
@@ -250,8 +249,7 @@ def test_a_batch_that_ran_out_of_time_goes_back_to_the_queue(monkeypatch: pytest
         return original(self, *args, **keywords)
 
     monkeypatch.setattr(Propagator, "bound", bound)
-    monkeypatch.setattr(turns_module, "arms", lambda task: [InputArm(task)])
-    verdict = run(SAFE)
+    verdict = run(SAFE, engines=frozenset({"input-splitting"}))
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.TIMEOUT
     assert verdict.statistics.open > 0
 
