@@ -40,7 +40,7 @@ from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.integer import Codes, Greatest, IntegerProgram, Ranges, Rounded, Sum, code_ranges
 from farkas.ir.integer_codes import InputCodes
 from farkas.ir.integer_unary import Integers
-from farkas.ir.staircase import Staircase, line, staircase
+from farkas.ir.staircase import Staircase, extent, line, staircase
 from farkas.specs.query import Atom
 
 LARGEST = 2**60  # of sums in an atom of three or more terms
@@ -208,12 +208,11 @@ class CpSatModel:
         if len(stairs.values) == 1:
             return stairs.values[0]
         y = self._variable(stairs.low, stairs.high)
-        core = stairs.core()
-        found = line(core) if len(stairs.values) > FEW_STEPS else None
+        found = line(stairs.core()) if len(stairs.values) > FEW_STEPS else None
         if found is None or not (found.is_exact or found.is_exact_by_parity):
             self._steps(acc, y, stairs)
         if found is not None:
-            t = self._clamped(acc, stairs, core)
+            t = self._clamped(acc, stairs, *extent(stairs, found))
             self._between(found.N * t - found.D * y, found.band)
             if not found.is_exact and found.is_exact_by_parity:
                 self._bands(found.N * t - found.D * y, y, stairs, (found.even, found.odd))
@@ -222,15 +221,14 @@ class CpSatModel:
     def _between(self, expression: Any, band: tuple[int, int]) -> Any:
         return self._model.add_linear_constraint(expression, *band)
 
-    def _clamped(self, acc: Any, stairs: Staircase, core: Staircase) -> Any:
-        """min(max(acc, a), b) for the core's range a..b."""
-        low, high = core.starts[0], core.end
+    def _clamped(self, acc: Any, stairs: Staircase, low: int, high: int) -> Any:
+        """min(max(acc, low), high)."""
         if stairs.starts[0] < low:
             raised = self._variable(low, stairs.end)
             self._model.add_max_equality(raised, [acc, low])
             acc = raised
         if stairs.end > high:
-            cut = self._variable(low, high)
+            cut = self._variable(max(low, stairs.starts[0]), high)
             self._model.add_min_equality(cut, [acc, high])
             acc = cut
         return acc

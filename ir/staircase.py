@@ -24,8 +24,10 @@ M_e - m_o < |D| and M_o - m_e < |D|.  The price is one boolean, the parity of y.
 What neither catches keeps the plain band as a relaxation and gets one boolean a step: factors above 1, whose last step
 is cut off by the clamp, and one requantisation in a hundred, where a float32 product falls on the other side of a tie.
 
-What is cut off first.  The ends of f are clamped as a rule (saturation, Relu), and a line has no ends: the caller
-takes t = min(max(acc, a), b) with a = last_0 and b = first_k, between which f looks like a line.
+What is cut off first.  The ends of f are clamped as a rule (saturation, Relu), and a line has no ends.  So the line is
+that of the core, from the last point of the first step to the first point of the last one, and reaches as far into
+these two steps as its band does (`extent`): to their ends where nothing is clamped.  The caller takes
+t = min(max(acc, a), b) for that extent a..b.
 
 A function of one product in exact arithmetic, floor((N t + R) / D), is a digital line, and recognising one is classic
 (Debled-Rennesson and Reveilles, 1995); all pairs are compared here, as there are at most some hundred steps.
@@ -82,6 +84,9 @@ class Line:
     even: Band
     odd: Band
 
+    def band_of(self, y: int) -> Band:
+        return self.odd if y % 2 else self.even
+
     @property
     def band(self) -> Band:
         """Where N t - D y lies whatever y is."""
@@ -129,6 +134,14 @@ def line(stairs: Staircase) -> Line | None:
     known = even or odd
     assert known is not None, "a staircase has steps"
     return Line(N, D, even or known, odd or known)
+
+
+def extent(stairs: Staircase, found: Line) -> tuple[int, int]:
+    """How far the points of a staircase stay in the bands of its core's line: a..b, the whole range or less."""
+    first, last = stairs.values[0], stairs.values[-1]
+    low, high = found.band_of(first)[0], found.band_of(last)[1]
+    start = -((-low - found.D * first) // found.N)  # the least t with N t - D first >= low
+    return max(stairs.starts[0], start), min(stairs.end, (high + found.D * last) // found.N)
 
 
 def _slope(stairs: Staircase, sign: int) -> Fraction:

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from farkas.ir.integer import Codes, Greatest, IntegerProgram, Ranges, Rounded, Sum, code_ranges, node_range
 from farkas.ir.integer_unary import Integers, Unary
 from farkas.ir.linear import Vector
-from farkas.ir.staircase import line, staircase
+from farkas.ir.staircase import extent, line, staircase
 
 ROUNDING = 2.0**-52
 OUTWARD = 2.0**-46
@@ -216,11 +216,11 @@ def _clamps(function: Unary, low: Integers, high: Integers) -> Clamps:
         p[j], q[j] = stairs.low, stairs.high
         if len(stairs.values) == 1:
             continue
-        core = stairs.core()
-        found = line(core)
+        found = line(stairs.core())
         if found is None:
             continue
-        k[j], a[j], b[j] = found.N / found.D, core.starts[0], core.end
+        k[j] = found.N / found.D
+        a[j], b[j] = extent(stairs, found)
         ends = [-w / found.D for w in found.band]
         outward = OUTWARD * (abs(k[j]) * max(abs(a[j]), abs(b[j])) + max(map(abs, ends)))
         p[j], q[j] = min(ends) - outward, max(ends) + outward

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from farkas.ir.integer_unary import Arithmetic, Chain, Nearest, ToFloat
-from farkas.ir.staircase import Staircase, line, simplest, staircase
+from farkas.ir.staircase import Staircase, extent, line, simplest, staircase
 
 fractions = st.fractions(min_value=0, max_value=50, max_denominator=40)
 
@@ -47,6 +47,18 @@ def test_every_point_lies_in_its_bands_and_exact_ones_hold_nothing_else(stairs: 
                 continue
             assert not (found.is_exact and found.band[0] <= w <= found.band[1])
             assert not (found.is_exact_by_parity and own[0] <= w <= own[1])
+
+
+@given(staircases())
+def test_the_line_of_the_core_reaches_as_far_as_its_bands_do(stairs: Staircase) -> None:
+    found = line(stairs.core())
+    assert found is not None
+    low, high = extent(stairs, found)
+    core = stairs.core()
+    assert stairs.starts[0] <= low <= core.starts[0] <= core.end <= high <= stairs.end
+    for t, v in points(stairs).items():
+        own = found.band_of(v)
+        assert (own[0] <= found.N * t - found.D * v <= own[1]) == (low <= t <= high)
 
 
 @given(fractions, fractions)
