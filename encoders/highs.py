@@ -51,10 +51,13 @@ class Solution:
 
 
 class RelaxedSolver:
-    """An LP with changing bounds and coefficients; each solve starts from the basis of the last."""
+    """An LP with changing bounds and coefficients; each solve starts from the basis of the last.
+
+    HiGHS takes no coefficients of 1e15 and more, and no infinite ones: of such a model no solve has an answer (FAILED).
+    """
 
     def __init__(self, model: LinearModel) -> None:
-        self._highs = _highs(model, integral=False)
+        self._highs, self._is_taken = _highs(model, integral=False)
         self._highs.setOptionValue("presolve", "off")
         self._highs.setOptionValue("simplex_strategy", 1)  # dual
         self._core = _module()
@@ -109,6 +112,8 @@ class RelaxedSolver:
 
     def _solve(self, time_s: float | None, cutoff: float | None) -> Solution:
         highs, core = self._highs, self._core
+        if not self._is_taken:
+            return Solution(Status.FAILED, np.nan, None, None, 0)
         limit = core.kHighsInf if time_s is None else highs.getRunTime() + max(time_s, 0.0)
         highs.setOptionValue("time_limit", limit)
         highs.setOptionValue("objective_bound", core.kHighsInf if cutoff is None else cutoff)
@@ -160,7 +165,9 @@ def _solve_milp(
     presolve: bool,
 ) -> MilpResult:
     core = _module()
-    highs = _highs(model, integral=True)
+    highs, is_taken = _highs(model, integral=True)
+    if not is_taken:
+        return MilpResult(Status.FAILED, np.inf, -np.inf, None, 0)
     for option, value in (
         ("presolve", "choose" if presolve else "off"),
         ("time_limit", limits.time_s),
@@ -233,8 +240,8 @@ def _module() -> Any:
     return highspy
 
 
-def _highs(model: LinearModel, *, integral: bool) -> Any:
-    """A silent one-thread HiGHS with the model in it."""
+def _highs(model: LinearModel, *, integral: bool) -> tuple[Any, bool]:
+    """A silent one-thread HiGHS with the model in it, and whether it takes the model."""
     core = _module()
     highs = core.Highs()
     for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
@@ -250,9 +257,7 @@ def _highs(model: LinearModel, *, integral: bool) -> Any:
     if integral:
         kinds = (core.HighsVarType.kContinuous, core.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(flag)] for flag in model.integral]
-    status = highs.passModel(lp)
-    assert status != core.HighsStatus.kError, "HiGHS refused a linear model"
-    return highs
+    return highs, highs.passModel(lp) != core.HighsStatus.kError
 
 
 def _status(core: Any, found: Any) -> Status:

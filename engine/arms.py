@@ -44,7 +44,12 @@ MANY_UNSTABLE = 100  # the same for conjunctions; beyond it they do so only wher
 
 
 def arms(task: Task) -> list[Arm]:
-    """The arms that fit the structure and are allowed, in the order in which they first run."""
+    """The arms that fit the structure and are allowed, in the order in which they first run.
+
+    None where every point is unsafe: bounds prove nothing there, and no point is a better candidate than another.
+    """
+    if task.family.disjuncts and not len(task.family.y_rows):
+        return []
     allowed = [name for name in _order(task) if task.allows(name)]
     limits = (FEW_UNSTABLE, MANY_UNSTABLE) if len(allowed) > 1 else None
     roots = Roots(task)

@@ -288,6 +288,8 @@ class Search:
     def _corners(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> Matrix:
         """Where the linear bound of the open row is least: the corner that the search believes in most."""
         inputs = self.net.backend.to_numpy(rows.inputs)
+        if not inputs.shape[2]:
+            return block.x_lower[still]  # no atoms: every point is as good as another
         coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
         corners: Matrix = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
         return corners

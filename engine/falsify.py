@@ -55,7 +55,7 @@ class Attack:
     def slack(self, points: Matrix, case: Indices) -> Vector:
         """(B,) by how much the best disjunct holds, in float64; >= 0 suggests a witness."""
         y = run_float(self.program, points)[self.program.output]
-        return np.asarray(self.objective.slacks(y, points, case).min(axis=2).max(axis=1))
+        return np.asarray(self.objective.slacks(y, points, case).min(axis=2).max(axis=1, initial=-np.inf))
 
     def sample(self, count: int) -> list[Candidate]:
         """Centre, corners and random points of every case, `count` points in all (at least two a case).

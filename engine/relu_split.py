@@ -209,7 +209,8 @@ class ReluSearch:
         root, parents = self.root, block.parents
         bits = np.unpackbits(parents.wanted[block.parent], axis=1, count=len(root.columns)).astype(bool)
         layer_of = root.layer_of[root.columns]
-        split = np.where(block.neuron == NONE, len(root.layers), root.layer_of[block.neuron])
+        split = np.full(len(block), len(root.layers))
+        split[block.neuron != NONE] = root.layer_of[block.neuron[block.neuron != NONE]]
         bits &= layer_of[None] >= split[:, None] if self.pins_pay else layer_of[None] > split[:, None]
         chosen = {}
         for k, slot in root.layers.items():
@@ -280,6 +281,8 @@ class ReluSearch:
         lower, upper, below = bounded.lower[still], bounded.upper[still], rows.below[still]
         unstable = bounded.unstable[still]
         scored, worth = self._scores(bounded, still)
+        if not unstable.shape[1]:
+            return np.full(len(still), NONE), worth  # a network without neurons
         score = scored if self.branching == "sensitivity" else babsr(root.biases, lower, upper, below)
         # Where no neuron costs the bound anything, any unstable one serves, the widest first.
         score = np.where(unstable, score + 1e-30 * np.minimum(-lower, upper), -1.0)

@@ -170,6 +170,8 @@ class FamilyTurn:
     def _attacks(self) -> Iterator[list[Candidate]]:
         """The strong attack, and now and then a descent from where the search believes a witness to be."""
         attack, budget = self.attack, self.context.budget
+        if not len(self.family.y_rows):
+            return  # no atoms, nothing to climb
         strong = attack.strong(budget, np.inf)
         steps = 2
         while not budget.is_spent:

@@ -119,3 +119,13 @@ def test_time_of_earlier_solves_does_not_count_against_a_later_one() -> None:
         assert solver.solve(time_s=10.0).status is Status.OPTIMAL
     solver.forget_basis()
     assert solver.solve(time_s=0.25).status is Status.OPTIMAL
+
+
+@pytest.mark.parametrize("number", [2.0e15, 1.0e38, np.inf])
+def test_a_model_that_highs_does_not_take_has_no_answer(number: float) -> None:
+    # HiGHS refuses coefficients of 1e15 and more instead of solving for them.
+    large = model([1, 2], [[number, 1]], [3], [np.inf], integral=True)
+    solution = RelaxedSolver(large).solve()
+    assert solution.status is Status.FAILED and solution.point is None and solution.duals is None
+    result = solve_milp(large, MilpLimits())
+    assert result.status is Status.FAILED and result.point is None and result.bound == -np.inf
