@@ -16,6 +16,7 @@ bisection); Brix et al., VNN-COMP 2025 results for what to beat.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ class Search:
     def start(self) -> None:
         """Choose who computes the bounds, and put the root box of every case on the queue."""
         self.kernel = kernel(self.net)
+        self._begun = time.monotonic()
         count = len(self.family.members)
         unknown = np.full((count, self.net.width), np.inf)
         index = np.arange(count)
@@ -288,15 +290,18 @@ class Search:
     def _corners(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> Matrix:
         """Where the linear bound of the open row is least: the corner that the search believes in most."""
         inputs = self.net.backend.to_numpy(rows.inputs)
+        corners: Matrix = block.x_lower[still]
         if not inputs.shape[2]:
-            return block.x_lower[still]  # no atoms: every point is as good as another
+            return corners  # no atoms: every point is as good as another
         coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
-        corners: Matrix = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
+        corners = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
         return corners
 
     def _sifted(self, block: Block, corners: Matrix, verdict: Refutations, still: Any) -> Any:
         """The open boxes that cutting may still close; the others are set aside."""
         if self.sieve is None or not len(still) or self.progress.boxes < FIRST_BOXES or self.margin == np.inf:
+            return still
+        if not self.sieve.is_due(time.monotonic() - self._begun):
             return still
         lower, upper, case = block.x_lower[still], block.x_upper[still], block.case[still]
         gap = self.sieve.gaps(lower, upper, case, verdict.worst[still], corners)

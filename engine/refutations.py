@@ -22,6 +22,7 @@ from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, Boxes, Propagato
 from farkas.runtime_cuda.native import NativePropagator
 
 RULES = (ADAPTIVE, ZERO, PARALLEL)
+OTHER_ROWS = 2.0**-6  # weight of a disjunct's other rows where an input is chosen for bisection
 RATIOS = 8  # weights of a pair of atoms are k : RATIOS - k
 
 
@@ -83,12 +84,16 @@ class Refutations:
         )
 
     def open_weights(self) -> Matrix:
-        """(B, R): 1 for the best row of every open disjunct."""
+        """(B, R): 1 for the best row of every open disjunct, a little for its others.
+
+        The best row may be as good as it gets: where it depends on few inputs any more, another one has to close.
+        """
         weights: Matrix = np.zeros(self._excess.shape)
         for d, members in enumerate(self._disjuncts):
             if members:
                 picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
                 rows = np.flatnonzero(~self._refuted[:, d])
+                weights[np.ix_(rows, members)] = OTHER_ROWS
                 weights[rows, picked[rows]] = 1.0
         return weights
 
