@@ -9,7 +9,7 @@ the box sides and hyperplanes that are tight there are solved for it in rational
 
 Two tables come out.  Seconds of CPU time at m = 5 %: those that each solver needs for the raw formula (one order, no
 bounds) or, with --presolve, for that with float-exact bounds (`+` in the table), and those that the engine needs in
-`f32-any`.  And the least m of 1e-1 .. 1e-8 at which the engine still decides, either way.  A solver that decides neither
+`f32-any`.  And the least m of 1e-1 .. 1e-8 at which the engine still decides, either way.  A solver that decides no
 question of one size is not asked about larger ones; one has four times its CPU limit on the wall clock.  One seed for
 each size: read factors, not digits.
 """
