@@ -24,13 +24,15 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from farkas.engine.options import ENGINES, Options, Reporter
 from farkas.engine.query import Query
 from farkas.engine.relu_branching import RULES
 from farkas.engine.trusted import WORDS
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify as decide
-from farkas.ir.errors import FarkasError, MalformedNetwork
+from farkas.ir.errors import FarkasError, MalformedNetwork, UnsupportedOperator
 from farkas.ir.graph import Graph
 from farkas.ir.onnx_import import load_onnx
 from farkas.ir.onnx_wire import decompressed
@@ -206,7 +208,7 @@ def verify_all(
         left = None if timeout is None else max(0.0, timeout - (time.monotonic() - start)) * share
         return verify(net, asked, semantics=mode, timeout=left, **options)
 
-    return decide_all(modes, decided)
+    return decide_all(modes, decided, lambda mode: require_order(net, mode))
 
 
 def export(
@@ -294,7 +296,20 @@ def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semanti
             "semantics 'int-exact' is that of quantised networks (QuantizeLinear, QLinearMatMul, MatMulInteger ...); "
             f"this one has none of their operators; its own semantics is {network_semantics(net.graph).value}"
         )
+    require_order(net, mode)
     return mode
+
+
+def require_order(net: Network, mode: Semantics) -> None:
+    """Raises Unsupported where a single order does not say how some node of the network is summed up."""
+    if mode is not Semantics.MLAS_K256_FMA or net.graph.dtype != "float32" or _is_quantised(net.graph):
+        return  # the sequential orders are defined for every operator
+    from farkas.ir.execute import execute
+
+    try:
+        execute(net.graph, np.zeros(net.inputs, dtype=np.float32), "mlas-k256-fma")
+    except UnsupportedOperator as error:
+        raise Unsupported(f"semantics '{mode.value}': {error}") from error
 
 
 def network_semantics(graph: Graph) -> Semantics:

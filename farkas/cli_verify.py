@@ -167,16 +167,23 @@ class _Run:
             return None
         return max(0.0, float(self.args.timeout) - (time.monotonic() - self.start))
 
+    @property
+    def _net(self) -> Network:
+        assert self.net is not None, "the network is loaded first"
+        return self.net
+
     def verdicts(self, asked: list[str]) -> Verdicts:
         """The answers in the semantics asked for; none: in the network's own."""
         guarded = _guarded(lambda: self._start(asked), self.left_s)
         if isinstance(guarded, _Ended):
             return self._undecided(asked, guarded)
+        from farkas import api
         from farkas.table import Verdicts, decide_all
 
         if len(guarded) == 1:
             return Verdicts.of([self._verdict(guarded[0], 1.0)])
-        return decide_all(guarded, self._verdict)
+        net = self._net
+        return decide_all(guarded, self._verdict, lambda mode: api.require_order(net, mode))
 
     def _start(self, asked: list[str]) -> list[Semantics]:
         """Load what is needed, and say which semantics are asked for."""
@@ -206,15 +213,14 @@ class _Run:
     def _decide(self, mode: Semantics, left_s: float | None) -> Verdict:
         from farkas import api
 
-        assert self.net is not None, "the network is loaded first"
-        report = None
+        net, report = self._net, None
         if not self.args.quiet:
             from farkas.progress import ProgressLine
 
             report = ProgressLine(sys.stderr, start=self.start)
         try:
             return api.verify(
-                self.net, self.prop, timeout=left_s, semantics=mode, certificate=self.args.certificate, report=report,
+                net, self.prop, timeout=left_s, semantics=mode, certificate=self.args.certificate, report=report,
                 **self._options(),
             )  # fmt: skip
         finally:

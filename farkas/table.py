@@ -47,20 +47,26 @@ def distinct(modes: Iterable[Semantics]) -> tuple[Semantics, ...]:
     return tuple(dict.fromkeys(modes))
 
 
-def decide_all(modes: Sequence[Semantics], decide: Callable[[Semantics, float], Verdict]) -> Verdicts:
+def decide_all(
+    modes: Sequence[Semantics],
+    decide: Callable[[Semantics, float], Verdict],
+    require: Callable[[Semantics], None] = lambda mode: None,
+) -> Verdicts:
     """The verdicts of `decide(semantics, share)`; share: of the time that is left, how much the query may take.
 
+    require: raises FarkasError for a semantics that the network does not have, also where another proof would do.
     What cannot be asked of this network or property in one semantics is `unknown`, reason `unsupported`, there.
     """
     found: dict[Semantics, Verdict] = {}
     turns = sorted(distinct(modes), key=_turn)
     for number, mode in enumerate(turns):
         covering = found.get(mode.covering)
-        if isinstance(covering, Holds):
-            found[mode] = replace(covering, semantics=mode)
-            continue
         try:
-            found[mode] = decide(mode, 1.0 / (len(turns) - number))
+            require(mode)
+            if isinstance(covering, Holds):
+                found[mode] = replace(covering, semantics=mode)
+            else:
+                found[mode] = decide(mode, 1.0 / (len(turns) - number))
         except FarkasError as error:
             found[mode] = Unknown(Reason.UNSUPPORTED, str(error), mode)
     return Verdicts.of(found[mode] for mode in distinct(modes))

@@ -10,7 +10,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import helper
 
 import farkas as fk
 from farkas import cli
@@ -20,7 +22,7 @@ from farkas.ir.onnx_import import load_onnx
 from farkas.specs.query import Semantics
 from farkas.specs.witness import read_witness
 from farkas.table import Verdicts, decide_all
-from tests.farkas.queries import UNSAT, Files, absolute, write
+from tests.farkas.queries import UNSAT, Files, absolute, model, prop, write
 
 Capture = pytest.CaptureFixture[str]
 MODES = "real,f32-any,f32-order:seq-muladd"
@@ -118,6 +120,25 @@ def test_what_is_wrong_in_every_semantics_is_an_error(tiny: Files, tmp_path: Pat
         fk.verify_all(net, tmp_path / "none.vnnlib", ["real", "f32-any"])
     with pytest.raises(FarkasError, match="no engine 'z4'"):
         fk.verify_all(net, tiny.unsat, ["real", "f32-any"], trust=["z4"])
+
+
+def test_an_order_that_does_not_say_how_a_node_is_summed_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    """The order of products in blocks is no order of convolutions; a proof for all orders does not make it one."""
+    node = helper.make_node("Conv", ["x3", "w"], ["y3"], name="convolution")
+    shapes = [helper.make_node("Reshape", [a, s], [b]) for a, s, b in (("x", "s3", "x3"), ("y3", "s2", "y"))]
+    constants = {
+        "w": np.ones((1, 1, 1), dtype=np.float32), "s3": np.array([1, 1, 1]), "s2": np.array([1, 1]),
+    }  # fmt: skip
+    net = write(tmp_path, "conv.onnx", model([shapes[0], node, shapes[1]], constants))
+    query = write(tmp_path, "q.vnnlib", prop("(>= X_0 0)", "(<= X_0 1)", "(>= Y_0 2)"))
+    assert cli.main(["verify", net, query, "--semantics", "f32-order:mlas-k256-fma"]) == 2
+    assert "'f32-order:mlas-k256-fma': node 'y3' (Conv)" in capsys.readouterr().err
+    words = ["verify", net, query, "--semantics", "f32-any,f32-order:mlas-k256-fma,f32-order:seq-fma", "--quiet"]
+    assert cli.main(words) == 1
+    table = "f32-any unsat\nf32-order:mlas-k256-fma unknown\nf32-order:seq-fma unsat\n"
+    assert capsys.readouterr().out == table
+    answers = fk.verify_all(fk.load(net), query, ["f32-any", "f32-order:mlas-k256-fma"], timeout=20)
+    assert [answer.word for answer in answers.values()] == ["unsat", "unknown"]
 
 
 # Turns
