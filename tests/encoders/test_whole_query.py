@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farkas.encoders import whole_query
 from farkas.encoders.highs import MilpLimits, Status, solve_milp
 from farkas.encoders.linear_model import LinearModel
 from farkas.encoders.lp_format import write_lp
@@ -116,6 +117,23 @@ def test_case_and_disjunct_are_chosen_together() -> None:
     assert result.point is not None
     assert found.choice(result.point) == (1, 0)
     assert found.inputs(result.point)[0] >= 1 - 1e-6
+
+
+def test_a_disjunct_that_is_not_chosen_asks_nothing() -> None:
+    # The first disjunct is out of reach (y1 <= -2) and would hold y0 down (y0 <= -1); the second wants y0 >= 1.
+    one = case([-1, -1], [1, 1], [atom([1, 0], -1), atom([0, 1], -2)], [atom([-1, 0], -1)])
+    found = whole(IDENTITY, property_of([one]))
+    result = solve_milp(found.model, MilpLimits())
+    assert result.point is not None and found.choice(result.point) == (0, 1)
+
+
+def test_a_coefficient_that_no_float64_holds_costs_its_rounding() -> None:
+    # a x with a = 1 + 2^-60, x in [-1, 1]: a x <= -a at x = -1 alone, where the rounded coefficient gives -1 > -a.
+    a = 1 + Fraction(1, 2**60)
+    ends = np.array([-1.0]), np.array([1.0])
+    row, threshold = whole_query._in_floats(Atom(((0, a),), (), -a), ends, ends)
+    assert row.x == ((0, Fraction(1)),)
+    assert threshold >= -1
 
 
 def test_boxes_of_two_cases_are_not_joined() -> None:
