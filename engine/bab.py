@@ -294,8 +294,7 @@ class Search:
         if not inputs.shape[2]:
             return corners  # no atoms: every point is as good as another
         coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
-        corners = np.where(coef > 0, block.x_lower[still], block.x_upper[still])
-        return corners
+        return np.where(coef > 0, block.x_lower[still], block.x_upper[still])
 
     def _sifted(self, block: Block, corners: Matrix, verdict: Refutations, still: Any) -> Any:
         """The open boxes that cutting may still close; the others are set aside."""
