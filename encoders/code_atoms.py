@@ -25,11 +25,11 @@ from math import ceil, floor, lcm
 
 import numpy as np
 
-from farkas.ir.staircase import Staircase
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.integer import IntegerProgram, Ranges
 from farkas.ir.integer_codes import InputCodes
 from farkas.ir.integer_unary import Integers
+from farkas.ir.staircase import Staircase
 from farkas.specs.query import Atom
 
 MOST_CODES = 1 << 16  # of one tabulated output: a rational number each
