@@ -153,6 +153,8 @@ def _heading(query: Query, form: Format, bounds: Bounds) -> Iterator[str]:
         Semantics.F32_ANY: "no binary32 input of the set violates it in any admissible execution",
     }.get(mode, f"no binary32 input of the set violates it when executed in the order {mode.order}")
     yield f"{none}: the property holds: {holds}."
+    if form == "smt2-fp":
+        yield "runs with an output that is not finite are left out: they neither violate nor are refuted."
     inexact = needs_errors(query.program, mode)
     if form == "smt2-fp" or not inexact:
         yield f"{some}: the property is violated" + ("." if form.startswith("smt2") else ", up to tolerances.")

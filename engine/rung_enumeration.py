@@ -49,7 +49,7 @@ from farkas.runtime_cuda.enumeration import (
 )
 from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.boxes import Box32, binary32_box
-from farkas.specs.query import Semantics
+from farkas.specs.query import Atom, Semantics
 
 NAME = "enumeration"
 RADIUS = 16  # ulps on each side of a corner that are counted out
@@ -118,14 +118,13 @@ class EnumerationRung:
         if self.runner is None:
             return Outcome(detail="no declared order runs this network")
         order, runs = self.runner
-        atoms = tuple(piece.case.disjuncts[d] for d in piece.disjuncts)
-        question = Question.of(atoms, len(piece.lower), self.query.property.outputs)
-        if question is None:
-            return Outcome(detail="a coefficient of the property is too long for binary64")
         box = binary32_box(piece.lower, piece.upper)
         if box.empty:
             return Outcome(detail="the piece has no binary32 point")
         lower, upper = box.lower, box.upper
+        question = asked(runs, piece, box, self.query.property.outputs)
+        if question is None:
+            return Outcome(detail="a coefficient of the property is too long for binary64")
         if not runs.compiled and count_between(lower, upper) > FEW and self.runtime is not None:
             return self._searched(self.runtime, question, box, budget, time_s)
         with np.errstate(all="ignore"):
@@ -178,6 +177,19 @@ class OnRuntime:
 
     def sweep(self, points: Points, question: Question, begin: int, count: int) -> Sweep:
         return swept(self.run, points, question, begin, min(count, self.batch))
+
+
+def asked(runs: Executor, piece: Piece, box: Box32, outputs: int) -> Question | None:
+    """What is asked of every point of a piece; None where binary64 cannot hold it.
+
+    A run with an output that is no number refutes nothing, also where no atom reads that output.  So unless float-exact
+    intervals show that there are none, disjuncts are added that are false of all numbers, and of nothing else.
+    """
+    disjuncts = [piece.case.disjuncts[d] for d in piece.disjuncts]
+    low, high = runs.ranges(box.lower[None], box.upper[None])
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        disjuncts += [(Atom((), ((j, Fraction(1)),), Fraction(-(2**200))),) for j in range(outputs)]
+    return Question.of(disjuncts, len(piece.lower), outputs)
 
 
 def linear_rows(

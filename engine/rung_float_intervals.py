@@ -29,7 +29,7 @@ from farkas.engine.budget import Budget
 from farkas.engine.ladder import Outcome, Piece, Point
 from farkas.engine.options import Options
 from farkas.engine.query import Query
-from farkas.engine.rung_enumeration import linear_rows, order_of
+from farkas.engine.rung_enumeration import asked, linear_rows, order_of
 from farkas.engine.trusted import Word
 from farkas.ir.binary32 import Float32, Order
 from farkas.runtime_cuda.backend import numpy_backend
@@ -76,14 +76,13 @@ class FloatIntervalsRung:
     def work(self, piece: Piece, budget: Budget, time_s: float) -> Outcome:
         if self.runner is None:
             return Outcome(detail=f"{self.order} defines no run of this network")
-        atoms = tuple(piece.case.disjuncts[d] for d in piece.disjuncts)
-        question = Question.of(atoms, len(piece.lower), self.query.property.outputs)
-        if question is None:
-            return Outcome(detail="a coefficient of the property is too long for binary64")
         box = binary32_box(piece.lower, piece.upper)
         if box.empty:
             return Outcome(detail="the piece has no binary32 point")
         lower, upper = box.lower, box.upper
+        question = asked(self.runner, piece, box, self.query.property.outputs)
+        if question is None:
+            return Outcome(detail="a coefficient of the property is too long for binary64")
         end = time.monotonic() + min(time_s, budget.left_s)
         with np.errstate(all="ignore"):
             rows, _ = linear_rows(self.reals, question, lower, upper, time_s / 4)

@@ -5,7 +5,8 @@ boxes were decided within 60 s up to 5 inputs and 5 neurons (bitwuzla) or 2 and 
 for the intervals in the formula then fix most neurons.  So networks above LARGEST multiplications are not tried.
 
 A model is a candidate for replay.  An `unsat` is the word of the solver that gave it, or of two that agree, about the
-one order of the formula: it never covers `f32-any`.
+one order of the formula: it never covers `f32-any`.  Formulas are about runs with finite outputs, so it takes
+float-exact intervals that show that there are no others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from farkas.encoders.fp_atoms import NoExactAtom
+from farkas.encoders.fp_smtlib import Formula
 from farkas.encoders.fp_solvers import Decision, Limits, decide_fp
 from farkas.engine.budget import Budget
 from farkas.engine.ladder import Outcome, Piece
@@ -81,10 +83,18 @@ class SmtFpRung:
             return Outcome(detail=str(error))
         return self._outcome(piece, decision)
 
+    def _is_finite(self, piece: Piece) -> bool:
+        """Whether every run of the piece has finite outputs: formulas leave out runs that have not."""
+        assert self.order is not None, "only pieces that an order runs are asked about"
+        formula = Formula.of(self.query.graph, Case(piece.lower, piece.upper, ()), self.order, presolve=True)
+        return all(output.is_number for output in formula.outputs)
+
     def _outcome(self, piece: Piece, decision: Decision) -> Outcome:
         detail = self._detail(decision)
         if decision.point is not None:
             return Outcome(points=(tuple(Fraction(float(v)) for v in decision.point),), detail=detail)
+        if decision.answer == "unsat" and not self._is_finite(piece):
+            return Outcome(detail=f"{detail}; an output may overflow, and runs in which one does are not refuted")
         if decision.answer == "unsat":
             covers = frozenset({Semantics(f"f32-order:{self.order}")})
             word = Word(decision.engines, f"a box of case {piece.number}: its formula in {self.order} is unsatisfiable")
