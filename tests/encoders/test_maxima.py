@@ -274,9 +274,12 @@ def test_a_relu_and_its_argument_share_the_error(way: EncodingOptions) -> None:
     program = Program(nodes, (1, 1, 1, 1), 3, ("x", "z", "a", "y"))
     ends = -np.ones(1), np.ones(1), np.array([-1.25]), np.array([1.25])
     encoding = encode(program, *ends, {1: np.array([0.25])}, way)
-    for sign, expected in ((1.0, 0.0), (-1.0, -1.25)):
-        question = ask(encoding, 3, Atoms.of(np.array([[sign]]), None, np.zeros(1), 1))
-        assert solve_milp(question.model, MilpLimits()).objective == pytest.approx(expected, abs=1e-6)
+    # -y - 16 x is least at x = 1, where z > 0 and y = 0.
+    for y, x, expected in ((1.0, 0.0, 0.0), (-1.0, 0.0, -1.25), (-1.0, -16.0, -16.0)):
+        atoms = Atoms.of(np.array([[y]]), np.array([[x]]), np.zeros(1), 1)
+        question = ask(encoding, 3, atoms)
+        found = solve_milp(question.model, MilpLimits()).objective * float(atoms.scale[0])
+        assert found == pytest.approx(expected, abs=1e-6)
 
 
 def names(found: Problem, options: EncodingOptions) -> list[str]:
