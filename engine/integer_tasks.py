@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from farkas.encoders.code_atoms import Sides, sides
 from farkas.engine.problem import float_up
+from farkas.ir.errors import FarkasError
 from farkas.ir.integer import IntegerProgram, decoded, run_codes
 from farkas.ir.integer_codes import InputCodes, input_codes
 from farkas.ir.integer_unary import Integers
@@ -26,6 +27,7 @@ from farkas.specs.boxes import down32
 from farkas.specs.query import Atom, Case
 
 Matrix = npt.NDArray[np.float64]
+SMALLEST = Fraction(1, 2**400)  # coefficients below are scaled first
 SCREEN = 2.0**-44  # relative error that is allowed for when float64 looks for rows that may hold
 
 
@@ -88,14 +90,15 @@ class Rows:
         atoms = [atom for own in task.atoms for atom in own]
         y_rows = np.zeros((len(atoms), task.program.output_size))
         x_rows = np.zeros((len(atoms), task.program.input_size))
+        scales = [_scale(atom) for atom in atoms]
         for r, atom in enumerate(atoms):
             for j, b in atom.y:
-                y_rows[r, j] = float(b)
+                y_rows[r, j] = _nearest(b * scales[r])
             for i, a in atom.x:
-                x_rows[r, i] = float(a)
+                x_rows[r, i] = _nearest(a * scales[r])
         ends = np.cumsum([0, *(len(own) for own in task.atoms)]).tolist()
         disjuncts = tuple(tuple(range(a, b)) for a, b in pairwise(ends))
-        limits = np.array([float_up(atom.c) for atom in atoms])
+        limits = np.array([float_up(atom.c * scale) for atom, scale in zip(atoms, scales, strict=True)])
         return Rows(y_rows, x_rows, limits, np.array([atom.strict for atom in atoms], dtype=bool), disjuncts)
 
     def values(self, outputs: Matrix, codes: Integers, inputs: InputCodes) -> Matrix:
@@ -110,6 +113,19 @@ class Rows:
     def may_hold(self, values: Matrix) -> npt.NDArray[np.bool_]:
         """Rows that are not refuted by lower bounds `values` (..., R)."""
         return ~np.where(self.strict, values >= self.limits, values > self.limits)
+
+
+def _scale(atom: Atom) -> Fraction:
+    """1 unless the atom's coefficients are so large or small that float64 may lose them."""
+    largest = max((abs(a) for _, a in (*atom.x, *atom.y)), default=Fraction(1))
+    return Fraction(1) if SMALLEST < largest < 1 / SMALLEST else 1 / largest
+
+
+def _nearest(value: Fraction) -> float:
+    """The nearest float64, within a factor 1 + 2^-53."""
+    if abs(value) < SMALLEST**2:
+        raise FarkasError("the coefficients of an atom differ by a factor beyond float64; write them as two properties")
+    return float(value)
 
 
 def tasks(program: IntegerProgram, number: int, case: Case, lower: Vector, upper: Vector) -> list[Task]:

@@ -33,6 +33,7 @@ from farkas.engine.trusted import Trusted, Word
 from farkas.engine.verdict import ArmStatistics, Holds, Reason, Statistics, Unknown, Verdict, Violated
 from farkas.ir.errors import FarkasError, UnsupportedOperator
 from farkas.ir.integer import IntegerProgram
+from farkas.ir.integer_codes import input_codes
 from farkas.ir.integer_lowering import lower_integer
 from farkas.ir.linear import Vector
 
@@ -67,6 +68,7 @@ class _Run:
         self.query, self.options = query, options
         self.budget, self._cpu = Budget.of(options.timeout_s), time.process_time()
         self.program = _program(query)
+        self.empty = _without_inputs(query, self.program)
         self.replayer = IntegerReplayer(query, self.program)
         self.rng = np.random.default_rng(options.seed)
         self.turns: list[_Turn] = []
@@ -92,9 +94,9 @@ class _Run:
         return self._undecided(left) if left else self._holds()
 
     def _prepared(self) -> Iterator[_Turn]:
-        """The tasks of all cases that have a binary32 point."""
+        """The tasks of all cases that have an input."""
         for number, case in enumerate(self.query.property.cases):
-            if number in self.query.sets.empty:
+            if number in self.empty:
                 continue
             for task in tasks(self.program, number, case, *self.query.sets.points[number]):
                 yield _Turn(task, CodeSearch(task, self.rng))
@@ -189,11 +191,11 @@ class _Run:
     # Verdicts.
 
     def _holds(self) -> Verdict:
-        empty = self.query.sets.empty
-        if empty:
+        if self.empty:
+            what = "binary32 point" if self.program.encode is not None else "code of the network's input"
             return self._unknown(
                 Reason.INCOMPLETE,
-                f"case {empty[0]} holds no binary32 point, so nothing about it can be claimed; widen the box",
+                f"case {self.empty[0]} holds no {what}, so nothing about it can be claimed; widen the box",
             )
         words = [Word((ENGINE,), f"case {turn.task.number}: {turn.by}") for turn in self.turns]
         proof = Trusted(tuple(words) or (Word((ENGINE,), "no input at all reaches the unsafe region"),))
@@ -273,3 +275,12 @@ def _program(query: Query) -> IntegerProgram:
                 f"the property declares {declared} {what} but the network has {own}; check that the two belong together"
             )
     return program
+
+
+def _without_inputs(query: Query, program: IntegerProgram) -> tuple[int, ...]:
+    """The cases whose box holds no binary32 point, or no code where the network takes codes."""
+    empty = query.sets.empty
+    if program.encode is not None:
+        return empty
+    boxes = enumerate(query.sets.points)
+    return tuple(number for number, ends in boxes if number in empty or input_codes(program, *ends).is_empty)
