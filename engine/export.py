@@ -51,7 +51,9 @@ EFFORT = Effort(seconds=2.0, steps=20)  # of slope optimisation for the bounds o
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """bounds: how the neurons are bounded, None: `crown`, for smt2-fp `interval`; phases: how mps and lp state them."""
+    """bounds: how the neurons are bounded, None: `crown`, for smt2-fp `interval`; phases: how mps and lp state
+    them and the maxima; error terms are columns of their own.
+    """
 
     bounds: Bounds | None = None
     phases: Phases = "big-m"
@@ -113,7 +115,7 @@ def _linear(query: Query, form: Format, bounds: Bounds, phases: Phases, heading:
     proved = _proved(query.program, (lower, upper), query.semantics, bounds)
     whole = encode_query(
         query.program, query.property, x_lower, x_upper, proved.lower, proved.upper, proved.errors,
-        EncodingOptions(phases=phases), semantics=query.semantics,
+        EncodingOptions(phases=phases, maxima=phases, errors="columns"), semantics=query.semantics,
     )  # fmt: skip
     comment = f"{heading}\n{whole.comment}"
     return write_mps(whole.model, comment) if form == "mps" else write_lp(whole.model, comment)
