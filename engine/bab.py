@@ -290,11 +290,11 @@ class Search:
     def _corners(self, block: Block, rows: Rows, verdict: Refutations, still: Any) -> Matrix:
         """Where the linear bound of the open row is least: the corner that the search believes in most."""
         inputs = self.net.backend.to_numpy(rows.inputs)
-        corners: Matrix = block.x_lower[still]
-        if not inputs.shape[2]:
-            return corners  # no atoms: every point is as good as another
-        coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
-        return np.where(coef > 0, block.x_lower[still], block.x_upper[still])
+        corners: Matrix = block.x_lower[still]  # without atoms every point is as good as another
+        if inputs.shape[2]:
+            coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
+            corners = np.asarray(np.where(coef > 0, corners, block.x_upper[still]))
+        return corners
 
     def _sifted(self, block: Block, corners: Matrix, verdict: Refutations, still: Any) -> Any:
         """The open boxes that cutting may still close; the others are set aside."""
