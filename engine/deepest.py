@@ -21,6 +21,8 @@ from farkas.engine.problem import Matrix, Vector
 from farkas.ir.core import Affine, Input, Program, Relu
 from farkas.specs.query import Atom, Case
 
+LARGEST = Fraction(2) ** 1000
+
 
 def deepest(program: Program, case: Case, point: Sequence[Fraction], time_s: float) -> Vector | None:
     """The deepest point (n0,) of the case's best disjunct on the piece of `point`; None without atoms."""
@@ -74,13 +76,18 @@ def _may_change(forms: Matrix, lower: Vector, upper: Vector) -> npt.NDArray[np.b
 def _row(atom: Atom, forms: Matrix) -> Vector:
     """The atom's slack c - a.x - b.y as a form over the inputs, scaled to coefficients of at most 1."""
     row = np.zeros(forms.shape[1])
-    row[-1] = float(atom.c)
+    row[-1] = _near(atom.c)
     for i, a in atom.x:
-        row[i] -= float(a)
+        row[i] -= _near(a)
     for j, b in atom.y:
-        row -= float(b) * forms[j]
+        row -= _near(b) * forms[j]
     size = abs(row[:-1]).max(initial=0.0)
     return row / size if size > 0 else row
+
+
+def _near(value: Fraction) -> float:
+    """About the value, within the range of float64."""
+    return float(min(max(value, -LARGEST), LARGEST))
 
 
 def _model(slacks: Matrix, signs: Matrix, lower: Vector, upper: Vector) -> LinearModel:

@@ -36,6 +36,14 @@ def test_of_several_disjuncts_the_one_that_holds_is_followed_and_of_its_atoms_al
     assert deepest(net.program, case([-1], [1], []), (Fraction(0),), 1.0) is None
 
 
+def test_thresholds_beyond_float64_do_not_stand_in_the_way() -> None:
+    # y = x: unsafe in x >= 1/2 and y <= 10^400, of which the deepest point is x = 1.
+    net = dense([([[1.0]], [0.0])])
+    asked = case([-1], [1], [atom([-1.0], -0.5), atom([1.0], Fraction(10) ** 400)])
+    found = deepest(net.program, asked, (Fraction(1, 2),), 1.0)
+    assert found is not None and found.tolist() == pytest.approx([1.0])
+
+
 @settings(max_examples=30)
 @given(seeds, st.sampled_from(EXACT_SHAPES), st.lists(st.fractions(-1, 1, max_denominator=64), min_size=2, max_size=2))
 def test_no_vertex_of_the_piece_is_deeper(seed: int, shape: str, x: list[Fraction]) -> None:
