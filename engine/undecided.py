@@ -52,13 +52,14 @@ def _box(gap: Gap) -> str:
     return " x ".join(sides) + (f" x ... ({len(gap.lower)} inputs)" if len(gap.lower) > SHOWN else "")
 
 
-def stuck(ran: Sequence[Turn], details: Sequence[str]) -> str:
+def stuck(ran: Sequence[Turn], details: Sequence[str], binary32: bool = True) -> str:
     """Boxes or nodes that nothing can be done about."""
+    within = "the rounding error of an execution" if binary32 else "what the bounds' own arithmetic resolves"
     count = min((turn.arm.stuck for turn in ran if turn.arm.stuck), default=0)
     closest = min((turn.arm.progress.closest for turn in ran), default=np.inf)
     told = (
-        f"{count} boxes or nodes can neither be cut further nor proved nor violated: the margin is within the "
-        f"rounding error of an execution (closest candidate {closest:.3g})"
+        f"{count} boxes or nodes can neither be cut further nor proved nor violated: the margin is within {within} "
+        f"(closest candidate {closest:.3g})"
     )
     return "; ".join([told, *details])
 
