@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 REPAIRS = 12  # rounds of repair; one cut of each failing leaf in each
 
 
-def beyond_checker(network: bytes) -> str | None:
-    """Why the checker cannot read this network, or None when it can."""
+def beyond_checker(*networks: bytes) -> str | None:
+    """Why the checker cannot read these networks, or None when it can."""
     from farkas.checker.errors import CheckerError
     from farkas.checker.integer import check_size
     from farkas.checker.network import read_network
 
     try:
-        check_size(read_network(network))
+        for network in dict.fromkeys(networks):
+            check_size(read_network(network))
     except CheckerError as error:
         return str(error)
     return None
@@ -49,7 +50,7 @@ def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], bu
     proved: for every case of the property whose tree proves it, and the search that can repair it.
     """
     if verdict.evidence != "checkable":
-        return _uncertified(query, verdict, f"no certificate can be written: {beyond_checker(query.network)}")
+        return _uncertified(query, verdict, f"no certificate can be written: {beyond_checker(*query.networks)}")
     from farkas.checker.check import load_query
     from farkas.checker.errors import CertificateRejected
 

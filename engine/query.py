@@ -1,8 +1,9 @@
-"""The query: one network, one property, one semantics; immutable, and identified by its hash."""
+"""The query: networks, one property, one semantics; immutable, and identified by its hash."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from farkas.engine.problem import LARGEST, Family, Matrix, families, grid_down, 
 from farkas.ir.core import Program
 from farkas.ir.errors import FarkasError
 from farkas.ir.graph import Graph
+from farkas.ir.joined import Part, join
 from farkas.ir.lowering import lower
 from farkas.specs.boxes import Grid
 from farkas.specs.query import Property, Semantics
@@ -21,8 +23,11 @@ from farkas.specs.query import Property, Semantics
 class Query:
     """Does some execution of `graph` under `semantics` reach the unsafe region of `property`?
 
+    The property speaks of one vector of inputs and one of outputs: those of all parts, one after the other (`join`).
+
     network, property_bytes: the decompressed files, for the runtime and the certificate; property_bytes is empty for a
-    property that was made in Python.
+    property that was made in Python, and network for a query about several.
+    parts: the networks that `graph` joins, each with its name and bytes; by default one without a name.
     """
 
     graph: Graph
@@ -30,6 +35,21 @@ class Query:
     property: Property
     semantics: Semantics
     property_bytes: bytes = b""
+    parts: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            object.__setattr__(self, "parts", (Part("", self.graph, self.network),))
+            object.__setattr__(self, "graph", join(self.parts))
+
+    @staticmethod
+    def of(parts: Sequence[Part], prop: Property, semantics: Semantics, property_bytes: bytes = b"") -> Query:
+        """The query about several applications of networks, in the order in which the property counts them.
+
+        Copies of one network are parts with the same bytes.  Raises as `join`.
+        """
+        network = parts[0].data if len(parts) == 1 else b""
+        return Query(join(parts), network, prop, semantics, property_bytes, tuple(parts))
 
     @cached_property
     def program(self) -> Program:
@@ -37,7 +57,7 @@ class Query:
         if program.input_size != self.property.inputs:
             raise FarkasError(
                 f"the property declares {self.property.inputs} inputs but the network takes {program.input_size} "
-                f"(shape {self.graph.inputs[0][1]}); check that the two belong together"
+                f"({self._shapes}); check that the two belong together"
             )
         if program.output_size != self.property.outputs:
             raise FarkasError(
@@ -47,6 +67,16 @@ class Query:
         if self.graph.dtype != "float32" and self.semantics is not Semantics.REAL:
             raise FarkasError(f"the network is {self.graph.dtype}; only `--semantics real` is defined for it")
         return program
+
+    @cached_property
+    def networks(self) -> tuple[bytes, ...]:
+        """The bytes of every part."""
+        return tuple(part.data for part in self.parts)
+
+    @cached_property
+    def _shapes(self) -> str:
+        shapes = [shape for part in self.parts for _, shape in part.graph.inputs]
+        return f"shape {shapes[0]}" if len(shapes) == 1 else f"shapes {', '.join(map(str, shapes))}"
 
     @cached_property
     def sha256(self) -> str:

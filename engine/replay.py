@@ -24,6 +24,7 @@ from farkas.ir.core import Affine, Program
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
+from farkas.ir.joined import Part, single
 from farkas.specs.boxes import contains
 from farkas.specs.query import Case, Semantics
 from farkas.specs.witness import write_witness
@@ -120,10 +121,13 @@ def _decimal_points(case: Case, point: Sequence[Fraction]) -> Iterator[tuple[Fra
 class Replayer:
     """Replays candidates of one query; loads onnxruntime with the first binary32 candidate."""
 
-    def __init__(self, graph: Graph, program: Program, network: bytes, semantics: Semantics) -> None:
-        self._graph = graph
+    def __init__(
+        self, graph: Graph, program: Program, network: bytes, semantics: Semantics, parts: Sequence[Part] = ()
+    ) -> None:
+        """parts: the networks that `graph` joins, each of which onnxruntime runs by itself; by default `network`."""
+        self._graph = single(graph)
         self._program = program
-        self._network = network
+        self._parts = parts or (Part("", graph, network),)
         self._semantics = semantics
         self._runtime: Any = None
 
@@ -168,9 +172,9 @@ class Replayer:
 
     def _run(self, point: npt.NDArray[np.float32]) -> tuple[Fraction, ...] | None:
         if self._runtime is None:
-            from farkas.engine.runtime import Runtime
+            from farkas.engine.runtime import runtime_of
 
-            self._runtime = Runtime(self._network)
+            self._runtime = runtime_of(self._parts)
         outputs = self._runtime.run(point).ravel()
         if not np.all(np.isfinite(outputs)):
             return None

@@ -31,7 +31,8 @@ from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.ladder import Outcome, Piece, Point
 from farkas.engine.options import Options
 from farkas.engine.query import Query
-from farkas.engine.runtime import Runtime, RuntimeFailure
+from farkas.engine.runtime import Executor as Loaded
+from farkas.engine.runtime import RuntimeFailure, runtime_of
 from farkas.engine.trusted import Word
 from farkas.ir.binary32 import Float32, Order
 from farkas.runtime_cuda.backend import numpy_backend
@@ -102,7 +103,7 @@ class EnumerationRung:
         if self.query.semantics is not Semantics.F32_ANY:
             return None
         try:
-            return OnRuntime(Runtime(self.query.network))
+            return OnRuntime(runtime_of(self.query.parts))
         except RuntimeFailure:
             return None
 
@@ -162,7 +163,7 @@ class EnumerationRung:
 class OnRuntime:
     """onnxruntime as an executor of points, in an order of its own."""
 
-    runtime: Runtime
+    runtime: Loaded
     compiled: bool = False
     batch: int = 64
 

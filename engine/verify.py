@@ -81,7 +81,7 @@ class _Run:
         self.rng = np.random.default_rng(options.seed)
         self.backend: Backend = cupy_backend() if options.device == "cupy" else numpy_backend()
         self.program = query.program
-        self.replayer = Replayer(query.graph, self.program, query.network, query.semantics)
+        self.replayer = Replayer(query.graph, self.program, query.network, query.semantics, query.parts)
         self.climber = Climber(query, options, self.replayer, self.budget)
         self.turns: list[FamilyTurn] = []
         self.net: Prepared | None = None
@@ -241,7 +241,7 @@ class _Run:
             tried = "; ".join(turn.details) or "none of the engines allowed works in these semantics"
             return self._unknown(Reason.INCOMPLETE, f"{tried}; allow others with --engine")
         if not self.budget.is_spent and ended and any(o.arm.stuck and not o.arm.progress.open for o in ran):
-            return self._unknown(Reason.GAP, stuck(ran, turn.details))
+            return self._unknown(Reason.GAP, stuck(ran, turn.details, self.binary32))
         refused = [other.arm.refused for other in turn.portfolio.turns if other.arm.refused]
         if not self.budget.is_spent and ended and refused:
             return self._unknown(
@@ -299,7 +299,7 @@ class _Run:
         proved = self.proved()
         trees = [proved[number].tree if number in proved else ProofTree() for number in range(self._count)]
         proof = close(trees)
-        obstacle = beyond_checker(self.query.network)
+        obstacle = beyond_checker(*self.query.networks)
         if obstacle is None:
             return Holds(proof, self.query.semantics, "checkable", self._warnings())
         if "crown" not in self.options.trust:
@@ -313,7 +313,7 @@ class _Run:
     def _on_words(self, words: list[Word]) -> Verdict:
         """What bounds left is refuted by words: `unsat` for those who trust who says so."""
         closed = sum(turn.closed for turn in self.turns)
-        if closed and beyond_checker(self.query.network) is not None:
+        if closed and beyond_checker(*self.query.networks) is not None:
             words = [*words, Word(("crown",), f"{closed} leaves of a network that the checker cannot read")]
         proof = Trusted(tuple(words), closed)
         says = "; ".join(dict.fromkeys(f"{' and '.join(word.engines)}: {word.what}" for word in words[:3]))

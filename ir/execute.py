@@ -19,6 +19,7 @@ from farkas.ir.algebra import Array, Numbers
 from farkas.ir.binary32 import Binary32, Float32, parse_order
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.graph import Graph, Node
+from farkas.ir.joined import single
 from farkas.ir.ops.activation import Relu
 from farkas.ir.ops.affine import Add, Linear, Sub
 from farkas.ir.ops.movement import Reshape
@@ -35,13 +36,16 @@ class _NoSums(Binary32):
 
 
 def execute(graph: Graph, x: Float32, order: str) -> Float32:
-    """Outputs (..., m) for inputs (..., n), flat, of a float32 network with one input and one output.
+    """Outputs (..., m) for inputs (..., n), flat, of a float32 network; several inputs, or outputs, are one vector.
 
     Overflow gives infinities and NaN, as it does in a runtime.  Raises UnsupportedOperator for other networks, for
     sums that `order` does not define, and FarkasError for an order that does not exist.
     """
     alg = Binary32(parse_order(order))
-    (name, shape), output = _interface(graph)
+    graph = single(graph)
+    ((name, shape),), (output,) = graph.inputs, graph.outputs
+    if graph.dtype != "float32":
+        raise UnsupportedOperator(f"the network computes in {graph.dtype}; only float32 networks have binary32 runs")
     assert x.dtype == np.float32, f"binary32 inputs are wanted, not {x.dtype}"
     assert x.shape[-1] == math.prod(shape), f"inputs of {math.prod(shape)} values are wanted, not {x.shape[-1]}"
     points = x.reshape(-1, *shape)
@@ -50,16 +54,6 @@ def execute(graph: Graph, x: Float32, order: str) -> Float32:
         operands = [env[operand] for operand in node.inputs]
         env[node.name] = _apply(alg, node, operands, (points.shape[0], *graph.shapes[node.name]))
     return env[output].reshape(*x.shape[:-1], math.prod(graph.shapes[output]))
-
-
-def _interface(graph: Graph) -> tuple[tuple[str, tuple[int, ...]], str]:
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise UnsupportedOperator(
-            f"the network has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; one of each is supported"
-        )
-    if graph.dtype != "float32":
-        raise UnsupportedOperator(f"the network computes in {graph.dtype}; only float32 networks have binary32 runs")
-    return graph.inputs[0], graph.outputs[0]
 
 
 def _apply(alg: Binary32, node: Node, operands: list[Float32], shape: tuple[int, ...]) -> Float32:

@@ -19,6 +19,7 @@ from farkas.ir.algebra import Numbers
 from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term, redirected, sources
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.graph import Graph
+from farkas.ir.joined import is_single, single
 from farkas.ir.linear import Composed, Diagonal, Indices, LinearMap, Selection, Vector, identity
 from farkas.ir.op import Shape
 
@@ -190,17 +191,18 @@ def _sum_exactly(biases: Sequence[Vector], size: int) -> tuple[Vector, bool]:
 
 
 def lower(graph: Graph) -> Program:
-    """The core program of a graph with one input and one output.
-
-    Raises UnsupportedOperator for graphs with several inputs or outputs.
-    """
+    """The core program of a graph; several inputs are one vector, and several outputs (farkas.ir.joined)."""
+    graph = single(graph)
     builder, values = build(graph)
     return builder.program(values[graph.outputs[0]])
 
 
 def build(graph: Graph) -> tuple[Builder, dict[str, Value]]:
-    """All core nodes that the operators of a graph lower to, and where each tensor stands; raises as `lower`."""
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    """All core nodes that the operators of a graph lower to, and where each tensor stands.
+
+    Raises UnsupportedOperator for graphs with several inputs or outputs, which `farkas.ir.joined` makes one of each.
+    """
+    if not is_single(graph):
         raise UnsupportedOperator(
             f"the network has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; one of each is supported"
         )

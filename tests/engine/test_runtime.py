@@ -15,14 +15,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from farkas.engine.fingerprint import FORMS, KINDS, Fingerprint, matches_mlas_k256, one_product, require_mlas_k256
-from farkas.engine.runtime import Runtime, RuntimeFailure
+from farkas.engine.runtime import Runtime, RuntimeFailure, runtime_of
 from farkas.ir.algebra import Rational, exact
 from farkas.ir.binary32 import ORDERS, Float32, Order, same_bits
 from farkas.ir.error_terms import error_bound
 from farkas.ir.errors import FarkasError, UnsupportedOperator
 from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
+from farkas.ir.joined import Part
 from farkas.ir.onnx_import import load_onnx
+from tests.several import two_by_two
 
 BIG = 2.0**24
 
@@ -283,6 +285,28 @@ def test_the_description_names_version_provider_and_options() -> None:
         assert part in text
 
 
+# Several inputs, outputs, networks.
+
+
+def test_several_inputs_and_outputs_are_one_vector_each() -> None:
+    x = np.array([[-1, 2, 1, 0, -1], [1, 2, 1, 0, -1]], dtype=np.float32)
+    assert Runtime(two_by_two().data).run(x).tolist() == [
+        [2, 4, 0.25, 1, 0],
+        [2, 5, -1, 0, 0],
+    ]
+
+
+def test_several_networks_run_side_by_side() -> None:
+    f, g = (Part(name, load_onnx(data), data) for name, data in (("f", one_row(1, 2)), ("g", one_row(3))))
+    runtime = runtime_of([f, g, f])
+    x = np.array([[1, 2, 3, 4, 5], [0, 1, 0, 1, 0]], dtype=np.float32)
+    assert runtime.run(x).tolist() == [[5, 9, 14], [2, 0, 1]]
+    assert runtime.describe() == Runtime(f.data).describe()
+    assert isinstance(runtime_of([f]), Runtime)
+    with pytest.raises(RuntimeFailure, match="take 5 values, not 4"):
+        runtime.run(x[:, :4])
+
+
 # Errors.
 
 
@@ -297,11 +321,11 @@ def test_an_operator_that_the_runtime_has_not_is_refused_readably() -> None:
         Runtime(network)
 
 
-def test_a_network_with_two_outputs_is_refused() -> None:
+def test_inputs_of_a_type_that_is_not_replayed_are_refused() -> None:
     graph = onnx.load_model_from_string(one_row(1)).graph
-    graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1)))
+    graph.input.append(helper.make_tensor_value_info("z", TensorProto.DOUBLE, (1, 1)))
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    with pytest.raises(RuntimeFailure, match="1 inputs and 2 outputs"):
+    with pytest.raises(RuntimeFailure, match=r"'z' has type tensor\(double\)"):
         Runtime(bytes(made.SerializeToString()))
 
 
