@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NoReturn
 
+from farkas.checker import property2
 from farkas.checker.errors import MalformedInput
 from farkas.checker.query import Atom, Case, Property
 
@@ -41,7 +42,9 @@ Conjunction = tuple[Literal, ...]
 
 
 def read_property(data: bytes) -> Property:
-    """The normal form of a VNN-LIB 1.0 property.  Raises MalformedInput with line and column."""
+    """The normal form of a property, VNN-LIB 1.0 or, about one network, 2.x.  Raises MalformedInput with the line."""
+    if property2.is_version_2(data):
+        return property2.read_about_one_network(data)
     text = re.sub(r";[^\r\n]*", "", data.decode("utf-8", errors="replace"))
     reader = _Reader(text)
     reader.read()

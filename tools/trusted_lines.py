@@ -62,7 +62,7 @@ PARTS = (
         ),
         EVERY,
     ),
-    Part("reading VNN-LIB", "checker", ("property",), EVERY),
+    Part("reading VNN-LIB", "checker", ("property", "property2", "property2_normal"), EVERY),
     Part("the query: boxes, atoms, canonical text; binary32", "checker", ("binary32", "query"), EVERY),
     Part("numbers in bytes; plan, vectors", "checker", ("leb128", "plan"), frozenset((UNSAT, FAST))),
     Part("summation groups, weights as integers", "checker", ("groups", "integer"), frozenset((UNSAT, FAST))),
