@@ -28,7 +28,7 @@ MAX_ELEMENTS = 1 << 28
 MAX_DIGITS = 4000
 MAX_EXPONENT = 9999
 
-_HEADER = re.compile(r"(?:\s|;[^\r\n]*(?:[\r\n]|\Z))*\(\s*vnnlib-version\b", re.ASCII)
+_HEADER = re.compile(rb"(?:\s|;[^\r\n]*(?:[\r\n]|\Z))*\(\s*vnnlib-version\b")
 _TOKEN = re.compile(r'"[^"\r\n]*"|;[^\r\n]*|[()]|\[[^]\[()";]*\]|[^]\[\s()";]+|\S', re.ASCII)
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -88,7 +88,7 @@ class _Tensor:
 
 def is_version_2(data: bytes) -> bool:
     """Whether the file begins with a version header, which VNN-LIB 1.0 does not have."""
-    return _HEADER.match(data.decode("utf-8", errors="replace")) is not None
+    return _HEADER.match(data) is not None
 
 
 def read_document(data: bytes) -> Document:

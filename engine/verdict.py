@@ -129,13 +129,17 @@ class Holds:
 
 @dataclass(frozen=True)
 class Violated:
-    """`sat`: the witness lies in the input set and violates, as the replay record shows."""
+    """`sat`: the witness lies in the input set and violates, as the replay record shows.
+
+    assignment: the witness in the words of the property's own language, when that is not VNN-LIB 1.0.
+    """
 
     replay: Replay
     semantics: Semantics
     warnings: tuple[str, ...] = ()
     certificate: bytes | None = field(default=None, repr=False)
     statistics: Statistics = Statistics()
+    assignment: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.replay, Replay):
@@ -151,8 +155,8 @@ class Violated:
 
     @property
     def witness(self) -> str:
-        """The witness in VNN-COMP's format; its decimals are the exact values."""
-        return self.replay.text
+        """The witness in VNN-COMP's format, or that of VNN-LIB 2.x; its decimals are the exact values."""
+        return self.assignment or self.replay.text
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
         case Unknown() as answer: ...     # answer.reason, answer.detail
 
     print(verify_all(net, "safe.vnnlib", ["real", "f32-any", "f32-order:seq-fma"], timeout=60))     # a table
+    verify({"f": net, "g": load("pruned.onnx")}, "close.vnnlib")    # VNN-LIB 2.x, several networks by their names
 
 Bad files raise a subclass of FarkasError whose message names the file; running out of time or memory is an answer.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -27,19 +28,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from farkas.engine.options import ENGINES, Options, Reporter
-from farkas.engine.query import Query
 from farkas.engine.relu_branching import RULES
 from farkas.engine.trusted import WORDS
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verify import verify as decide
 from farkas.ir.errors import FarkasError, MalformedNetwork, UnsupportedOperator
 from farkas.ir.graph import Graph
+from farkas.ir.joined import Part
 from farkas.ir.onnx_import import load_onnx
 from farkas.ir.onnx_wire import decompressed
+from farkas.questions import Question, bind
 from farkas.specs.errors import MalformedProperty
 from farkas.specs.query import Property, Semantics
 from farkas.specs.tokens import decompressed as property_text
 from farkas.specs.vnnlib import read_property
+from farkas.specs.vnnlib2 import is_version_2, read_document
+from farkas.specs.vnnlib2_document import UnsupportedQuery
 from farkas.table import Verdicts, decide_all
 
 __all__ = [
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from farkas.engine.integer_agreement import Agreement
 
 FilePath = str | os.PathLike[str]
+Asked = FilePath | bytes | Property | Question
 T = TypeVar("T")
 
 TRUSTED = ("crown", *WORDS)  # whose word `trust` can take
@@ -100,6 +105,10 @@ class Network:
         return "\n".join(lines)
 
 
+Networks = Network | Mapping[str, Network]
+"""The network, or the networks by the names that a VNN-LIB 2.x property declares."""
+
+
 def load(path: FilePath) -> Network:
     """The network in an .onnx or .onnx.gz file.
 
@@ -112,28 +121,38 @@ def load(path: FilePath) -> Network:
     return Network(graph, data, place, place.name.removesuffix(".gz").removesuffix(".onnx"))
 
 
-def load_property(source: FilePath | bytes, net: Network | None = None) -> Property:
-    """The property in a .vnnlib or .vnnlib.gz file, or in such a file's bytes; with `net`, checked to fit it.
+def load_property(source: FilePath | bytes, net: Networks | None = None) -> Property:
+    """The property in a .vnnlib or .vnnlib.gz file (VNN-LIB 1.0 or 2.x), or in such a file's bytes.
 
-    Raises UnreadableFile, Unsupported (VNN-LIB 2.0) or MalformedProperty; every message begins with the path.
+    net: the network, or networks by name, that it has to fit; None: any.
+    Raises UnreadableFile, Unsupported, MalformedProperty or Mismatch; every message begins with the path.
     """
-    return _load_property(source, net)[0]
+    return _read(source, net).property
 
 
-def _load_property(source: FilePath | bytes, net: Network | None) -> tuple[Property, bytes]:
-    """The property and its file's decompressed bytes."""
+def load_question(net: Networks, source: Asked) -> Question:
+    """A property with the networks it is about; `verify` and `export` take it in place of the property.
+
+    Raises as `load_property`.
+    """
+    if isinstance(source, Question):
+        return source
+    if isinstance(source, Property):
+        return Question(_parts(net), source)
+    return _read(source, net)
+
+
+def _read(source: FilePath | bytes, net: Networks | None) -> Question:
     if isinstance(source, bytes):
-        text = property_text(source)
-        return _property(text, net), text
+        return _question(property_text(source), net)
     place = Path(source)
     with naming(place):
-        text = property_text(read_bytes(place))
-        return _property(text, net), text
+        return _question(property_text(read_bytes(place)), net)
 
 
 def verify(
-    net: Network,
-    property: FilePath | bytes | Property,
+    net: Networks,
+    property: Asked,
     *,
     timeout: float | None = None,
     semantics: Semantics | str | None = None,
@@ -150,9 +169,11 @@ def verify(
 ) -> Holds | Violated | Unknown:
     """Does some execution of `net` from the property's input set reach its unsafe region?
 
-    property: a path, the bytes of a file, or a Property; timeout: seconds, reading included; None for no limit.
-    semantics: "f32-any", "real", "f32-order:" and an order, or "int-exact"; by default f32-any for float32 networks,
-    int-exact for quantised ones, and real for float64 ones.
+    net: a network, or the networks that a VNN-LIB 2.x property declares, by name.
+    property: a path, the bytes of a file, or a Property (which counts the inputs and outputs of several networks in
+    their order); timeout: seconds, reading included; None for no limit.
+    semantics: "f32-any", "real", "f32-order:" and an order, or "int-exact"; by default real where the property declares
+    its tensors real, else f32-any for float32 networks, int-exact for quantised ones, and real for float64 ones.
     certificate: file to write the certificate to; then `Holds` is claimed only after the checker accepted it.
     trust: whose word is taken where the checker cannot check (TRUSTED); engines: those that may work (ENGINES), None
     for all; memory_gb: of the queue of open boxes; report: called now and then with the search's progress and the
@@ -163,22 +184,24 @@ def verify(
     Raises FarkasError when an argument or a file cannot be used; out of time or memory is `Unknown`.
     """
     start = time.monotonic()
-    mode = chosen_semantics(net, semantics)
+    mode = _first_semantics(net, semantics)
     options = make_options(
         timeout=timeout, certify=certificate is not None, trust=trust, engines=engines, seed=seed, memory_gb=memory_gb,
         device=device, report=report, branching=branching, smt_solver=smt_solver, milp_solver=milp_solver,
     )  # fmt: skip
-    _single(net.graph)
+    for one in _all(net):
+        _single(one.graph)
     try:
-        asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
-        if certificate is not None and not text:
+        question = load_question(net, property)
+        mode = question_semantics(net, question, semantics)
+        if certificate is not None and not question.text:
             raise FarkasError("a certificate names the property by its file's digest; pass its path or its bytes")
         if timeout is not None:
             left = timeout - (time.monotonic() - start)
             if left <= 0:
                 return Unknown(Reason.TIMEOUT, "no time was left when the files had been read", mode)
             options = replace(options, timeout_s=left)
-        verdict = decide(Query(net.graph, net.data, asked, mode, text), options)
+        verdict = question.told(decide(question.query(mode), options))
     except MemoryError:
         return Unknown(Reason.MEMORY, "out of memory; allow more, or split the property", mode)
     if certificate is not None and not isinstance(verdict, Unknown) and verdict.certificate is not None:
@@ -187,8 +210,8 @@ def verify(
 
 
 def verify_all(
-    net: Network,
-    property: FilePath | bytes | Property,
+    net: Networks,
+    property: Asked,
     semantics: Sequence[Semantics | str],
     *,
     timeout: float | None = None,
@@ -202,7 +225,7 @@ def verify_all(
     start = time.monotonic()
     modes = [parse_semantics(mode) if isinstance(mode, str) else mode for mode in semantics]
     make_options(timeout=timeout, **options)
-    asked = property if isinstance(property, Property) else load_property(property, net)
+    asked = load_question(net, property)
 
     def decided(mode: Semantics, share: float) -> Verdict:
         left = None if timeout is None else max(0.0, timeout - (time.monotonic() - start)) * share
@@ -212,8 +235,8 @@ def verify_all(
 
 
 def export(
-    net: Network,
-    property: FilePath | bytes | Property,
+    net: Networks,
+    property: Asked,
     format: str,
     *,
     semantics: Semantics | str | None = None,
@@ -234,10 +257,11 @@ def export(
     form: Format = _one_of("format", format, FORMATS)
     stated: Phases = _one_of("phases", phases, PHASES)
     bounded: Bounds | None = None if bounds is None else _one_of("bounds", bounds, BOUNDS)
-    mode = default_semantics(form) if semantics is None else chosen_semantics(net, semantics)
-    _single(net.graph)
-    asked, text = (property, b"") if isinstance(property, Property) else _load_property(property, net)
-    return written(Query(net.graph, net.data, asked, mode, text), form, ExportOptions(bounded, stated))
+    for one in _all(net):
+        _single(one.graph)
+    question = load_question(net, property)
+    mode = default_semantics(form) if semantics is None else question_semantics(net, question, semantics)
+    return written(question.query(mode), form, ExportOptions(bounded, stated))
 
 
 def agree(
@@ -300,8 +324,52 @@ def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semanti
     return mode
 
 
-def require_order(net: Network, mode: Semantics) -> None:
-    """Raises Unsupported where a single order does not say how some node of the network is summed up."""
+def question_semantics(net: Networks, question: Question, semantics: Semantics | str | None) -> Semantics:
+    """The semantics asked for; else real where the property declares real tensors, else that of the networks."""
+    if semantics is None and question.document is not None and question.document.is_real:
+        return Semantics.REAL
+    found = {chosen_semantics(one, semantics) for one in _all(net)}
+    if len(found) > 1:
+        names = " and ".join(sorted(mode.value for mode in found))
+        raise Unsupported(f"the networks are of different kinds ({names}); one question is about one kind")
+    return found.pop()
+
+
+def _first_semantics(net: Networks, semantics: Semantics | str | None) -> Semantics:
+    """The semantics as far as it is known before the property is read."""
+    return chosen_semantics(_all(net)[0], semantics)
+
+
+def _all(net: Networks) -> list[Network]:
+    """The networks, at least one."""
+    found = [net] if isinstance(net, Network) else list(net.values())
+    if not found:
+        raise FarkasError("no network is given; a property is about one at least")
+    return found
+
+
+def _unnamed(net: Networks) -> Part:
+    """The one network of a property that names none."""
+    found = _all(net)
+    if len(found) > 1:
+        raise FarkasError(f"the property is VNN-LIB 1.0 and about one network; found {len(found)}; write it in 2.0")
+    return Part("", found[0].graph, found[0].data)
+
+
+def _parts(net: Networks) -> tuple[Part, ...]:
+    """The networks of a property made in Python, in their order."""
+    if isinstance(net, Network) or len(net) == 1:
+        return (_unnamed(net),)
+    return tuple(Part(name, one.graph, one.data) for name, one in net.items())
+
+
+def require_order(net: Networks, mode: Semantics) -> None:
+    """Raises Unsupported where a single order does not say how some node of a network is summed up."""
+    for one in _all(net):
+        _require_order(one, mode)
+
+
+def _require_order(net: Network, mode: Semantics) -> None:
     if mode is not Semantics.MLAS_K256_FMA or net.graph.dtype != "float32" or _is_quantised(net.graph):
         return  # the sequential orders are defined for every operator
     from farkas.ir.execute import execute
@@ -438,15 +506,21 @@ def _graph(data: bytes) -> Graph:
         raise
 
 
-def _property(data: bytes, net: Network | None) -> Property:
-    inputs, outputs = (None, None) if net is None else (net.inputs, net.outputs)
+def _question(text: bytes, net: Networks | None) -> Question:
+    """The question that a property's decompressed bytes ask."""
     try:
-        return read_property(data, inputs=inputs, outputs=outputs)
+        if is_version_2(text):
+            document = read_document(text)
+            parts = () if net is None else bind(document, {"": net} if isinstance(net, Network) else net)
+            return Question(parts, document.property(), text, document)
+        part = None if net is None else _unnamed(net)
+        inputs, outputs = (None, None) if part is None else (part.inputs, part.outputs)
+        return Question(() if part is None else (part,), read_property(text, inputs=inputs, outputs=outputs), text)
+    except UnsupportedQuery as error:
+        raise Unsupported(str(error)) from error
     except MalformedProperty as error:
-        if error.line == 1 and data[:1] == b"\x08":
+        if error.line == 1 and text[:1] == b"\x08":
             raise MalformedProperty("this is no text but, by its first byte, an ONNX network", 1, 1) from error
-        if "'vnnlib-version'" in error.message:
-            raise Unsupported("this is VNN-LIB 2.0; only VNN-LIB 1.0 is read so far") from error
         raise
 
 

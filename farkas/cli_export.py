@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farkas.cli_verify import network_and_property, require_writable
+from farkas.cli_verify import networks_and_property, require_writable
 from farkas.process import use_threads
 from farkas.usage import COMPLETED, command_parser, counted, emit, say
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def main(words: list[str], start: float) -> int:
     """Runs `farkas export`."""
     args = _parser().parse_intermixed_args(words)
-    network, prop = network_and_property(args)
+    networks, prop = networks_and_property(args)
     require_writable("--output", args.output)
     use_threads(args.threads)
     from farkas import api
 
-    net = api.load(network)
-    text = api.export(net, prop, args.format, semantics=args.semantics, bounds=args.bounds, phases=args.phases)
+    nets = {name: api.load(path) for name, path in networks.items()}
+    text = api.export(nets, prop, args.format, semantics=args.semantics, bounds=args.bounds, phases=args.phases)
     if args.output is None:
         emit(text)
     else:
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="network and property; .gz is accepted")
-    add("--network", action="append", metavar="f=NET.onnx", help="the network, as VNN-LIB 2.x names it")
+    add("--network", action="append", metavar="f=NET.onnx", help="the file of a network that the property declares")
     add("--format", required=True, choices=("smt2-lra", "smt2-fp", "mps", "lp"), help="smt2-lra: SMT-LIB, arithmetic "
         "over the reals; smt2-fp: SMT-LIB, floating-point theory; mps, lp: mixed-integer programs")  # fmt: skip
     add("--output", metavar="FILE", help="where to (default: standard output)")

@@ -1,10 +1,10 @@
-"""`farkas verify`: one network, one property, an answer in each semantics that was asked for.
+"""`farkas verify`: one property and its networks, an answer in each semantics that was asked for.
 
 Standard output: the first line is `unsat`, `sat`, `unknown` or `timed-out`; after `sat` the assignment follows in the
-format of VNN-COMP.  With several semantics there is a line for each, `SEMANTICS WORD`, in the order asked, and after
-them, for each `sat`, a line `witness SEMANTICS` and its assignment; the file of --witness gets the same assignments.
-With --json it is one object instead, or an array of them.  All of it is printed at once, when nothing can fail any
-more.
+format of VNN-COMP, or, for a property in VNN-LIB 2.x, in that of this standard.  With
+several semantics there is a line for each, `SEMANTICS WORD`, in the order asked, and after them, for each `sat`, a line
+`witness SEMANTICS` and its assignment; the file of --witness gets the same assignments.  With --json it is one object
+instead, or an array of them.  All of it is printed at once, when nothing can fail any more.
 
 The timeout is that of the whole process: the engine gets what start-up and reading have left, and an alarm half a
 second after the deadline ends whatever has not looked at the clock.  Several semantics share it (farkas.table).
@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from farkas.process import OutOfTime, alarm, limit_memory, use_threads
-from farkas.usage import COMPLETED, UNDECIDED, Usage, command_parser, counted, emit, network_file, positive, say
+from farkas.usage import COMPLETED, UNDECIDED, Usage, command_parser, counted, emit, named_network, positive, say
 
 if TYPE_CHECKING:
     import argparse
 
     from farkas.api import Network
     from farkas.engine.verdict import Verdict
+    from farkas.questions import Question
     from farkas.specs.query import Semantics
     from farkas.table import Verdicts
 
@@ -40,12 +41,12 @@ QUEUE_SHARE = 0.5  # of the memory limit that the queue of open boxes may take
 def main(words: list[str], start: float) -> int:
     """Runs `farkas verify`; start: when the process began, on the clock of time.monotonic."""
     args = _parser().parse_intermixed_args(words)
-    network, prop = network_and_property(args)
+    networks, prop = networks_and_property(args)
     asked = _asked(args)
     for option, path in (("--certificate", args.certificate), ("--witness", args.witness)):
         require_writable(option, path)
     use_threads(args.threads)
-    verdicts = _Run(args, network, prop, start).verdicts(asked)
+    verdicts = _Run(args, networks, prop, start).verdicts(asked)
     from farkas.report import as_object, summary
 
     elapsed = time.monotonic() - start
@@ -86,12 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "verify", "Decide whether an input of the property's set can drive the network into the unsafe region.",
         usage="farkas verify NET.onnx QUERY.vnnlib [options]\n"
-        "       farkas verify QUERY.vnnlib --network f=NET.onnx [options]",
+        "       farkas verify QUERY.vnnlib --network f=NET.onnx [--network g=OTHER.onnx] [options]",
         epilog="Exit code 0: decided (unsat or sat); 1: unknown or timed-out; 2: a file or an option cannot be used.",
     )  # fmt: skip
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="network and property; .gz is accepted")
-    add("--network", action="append", metavar="f=NET.onnx", help="the network, as VNN-LIB 2.x names it")
+    add("--network", action="append", metavar="f=NET.onnx", help="the file of a network that the property declares")
     add("--timeout", type=positive, metavar="S", help="seconds of wall clock for the whole process")
     add("--semantics", action="append", default=[], metavar="MODE[,MODE...]", help="f32-any (default for float32 "
         "networks), real (for float64 ones), int-exact (for quantised ones), f32-order:seq-fma, f32-order:seq-muladd, "
@@ -126,18 +127,22 @@ def _asked(args: argparse.Namespace) -> list[str]:
     return asked
 
 
-def network_and_property(args: argparse.Namespace) -> tuple[str, str]:
-    """The two files of either form of a command, in `files` and the option --network."""
-    files, networks = args.files, args.network or []
-    if len(networks) > 1:
-        raise Usage(f"{len(networks)} networks are given; queries about several networks are not supported yet")
-    if networks:
-        if len(files) != 1:
-            raise Usage(f"with --network one file is wanted, the property; found {len(files)}: {' '.join(files)}")
-        return network_file(networks[0]), files[0]
-    if len(files) != 2:
-        raise Usage(f"network and property are wanted: NET.onnx QUERY.vnnlib; found {' '.join(files)}")
-    return files[0], files[1]
+def networks_and_property(args: argparse.Namespace) -> tuple[dict[str, str], str]:
+    """The networks' files by name ("" without one) and the property's, in `files` and the option --network."""
+    files, options = args.files, args.network or []
+    if not options:
+        if len(files) != 2:
+            raise Usage(f"network and property are wanted: NET.onnx QUERY.vnnlib; found {' '.join(files)}")
+        return {"": files[0]}, files[1]
+    if len(files) != 1:
+        raise Usage(f"with --network one file is wanted, the property; found {len(files)}: {' '.join(files)}")
+    networks: dict[str, str] = {}
+    for name, path in map(named_network, options):
+        if name in networks:
+            what = f"the network '{name}'" if name else "a network without a name"
+            raise Usage(f"{what} is given twice, {networks[name]} and {path}; wanted --network NAME=FILE once for each")
+        networks[name] = path
+    return networks, files[0]
 
 
 def require_writable(option: str, path: str | None) -> None:
@@ -153,12 +158,13 @@ def require_writable(option: str, path: str | None) -> None:
 class _Run:
     """One query from its files to its verdicts; keeps what a verdict needs when it ends early."""
 
-    def __init__(self, args: argparse.Namespace, network: str, prop: str, start: float) -> None:
+    def __init__(self, args: argparse.Namespace, networks: dict[str, str], prop: str, start: float) -> None:
         self.args = args
-        self.network = network
+        self.networks = networks
         self.prop = prop
         self.start = start
-        self.net: Network | None = None
+        self.nets: dict[str, Network] = {}
+        self.question: Question | None = None
 
     @property
     def left_s(self) -> float | None:
@@ -166,11 +172,6 @@ class _Run:
         if self.args.timeout is None:
             return None
         return max(0.0, float(self.args.timeout) - (time.monotonic() - self.start))
-
-    @property
-    def _net(self) -> Network:
-        assert self.net is not None, "the network is loaded first"
-        return self.net
 
     def verdicts(self, asked: list[str]) -> Verdicts:
         """The answers in the semantics asked for; none: in the network's own."""
@@ -182,8 +183,7 @@ class _Run:
 
         if len(guarded) == 1:
             return Verdicts.of([self._verdict(guarded[0], 1.0)])
-        net = self._net
-        return decide_all(guarded, self._verdict, lambda mode: api.require_order(net, mode))
+        return decide_all(guarded, self._verdict, lambda mode: api.require_order(self.nets, mode))
 
     def _start(self, asked: list[str]) -> list[Semantics]:
         """Load what is needed, and say which semantics are asked for."""
@@ -192,11 +192,10 @@ class _Run:
         modes = [api.parse_semantics(word) for word in asked]
         if self.args.memory is not None:
             limit_memory(int(self.args.memory * 2**30))
-        self.net = api.load(self.network)
-        if len(modes) > 1:  # what is wrong with the file or an option is wrong in every semantics
-            api.make_options(**self._options())
-            api.load_property(self.prop, self.net)
-        return modes or [api.chosen_semantics(self.net, None)]
+        self.nets = {name: api.load(path) for name, path in self.networks.items()}
+        api.make_options(**self._options())
+        self.question = api.load_question(self.nets, self.prop)
+        return modes or [api.question_semantics(self.nets, self.question, None)]
 
     def _options(self) -> dict[str, Any]:
         args = self.args
@@ -213,15 +212,16 @@ class _Run:
     def _decide(self, mode: Semantics, left_s: float | None) -> Verdict:
         from farkas import api
 
-        net, report = self._net, None
+        assert self.question is not None, "files are read before anything is decided"
+        report = None
         if not self.args.quiet:
             from farkas.progress import ProgressLine
 
             report = ProgressLine(sys.stderr, start=self.start)
         try:
             return api.verify(
-                net, self.prop, timeout=left_s, semantics=mode, certificate=self.args.certificate, report=report,
-                **self._options(),
+                self.nets, self.question, timeout=left_s, semantics=mode, certificate=self.args.certificate,
+                report=report, **self._options(),
             )  # fmt: skip
         finally:
             if report is not None:

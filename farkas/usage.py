@@ -48,10 +48,15 @@ def command_parser(
     )
 
 
-def network_file(word: str) -> str:
-    """The file of `NET.onnx` or, as in VNN-LIB 2.x, of `f=NET.onnx`; a file whose own name has a `=` stays whole."""
+def named_network(word: str) -> tuple[str, str]:
+    """Name and file of `f=NET.onnx`; no name for `NET.onnx`, and for a file whose own name has a `=`."""
     name, equals, path = word.partition("=")
-    return path if equals and name.isidentifier() and not Path(word).exists() else word
+    return (name, path) if equals and name.isidentifier() and not Path(word).exists() else ("", word)
+
+
+def network_file(word: str) -> str:
+    """The file of `NET.onnx` or `f=NET.onnx`."""
+    return named_network(word)[1]
 
 
 def positive(word: str) -> float:

@@ -53,13 +53,13 @@ _RELATIONS = (EQUAL_TO, ISOMORPHIC_TO)
 _DECLARATIONS = ("declare-input", "declare-hidden", "declare-output")
 _TOKEN = re.compile(r'[()]|\[[^\[\]()";]*\]|"[^"\r\n]*"|;[^\r\n]*|[^\s()\[\]";]+|\S', re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
-_HEADER = re.compile(r"(?:\s|;[^\r\n]*(?:[\r\n]|\Z))*\(\s*vnnlib-version\b", re.ASCII)
+_HEADER = re.compile(rb"(?:\s|;[^\r\n]*(?:[\r\n]|\Z))*\(\s*vnnlib-version\b")
 _END = "the end of the file"
 
 
 def is_version_2(data: bytes) -> bool:
     """Whether the bytes of a file, decompressed or not, begin with a version header, as VNN-LIB 1.0 never does."""
-    return _HEADER.match(decompressed(data).decode("utf-8", errors="surrogateescape")) is not None
+    return _HEADER.match(decompressed(data)) is not None
 
 
 def read_document(data: bytes | str) -> Document:

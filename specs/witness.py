@@ -77,12 +77,12 @@ def write_witness(inputs: Iterable[Value], outputs: Iterable[Value]) -> str:
     inputs, outputs: flat, binary32 (or any) floats, or rationals; one without a finite decimal expansion, which no file
     can hold, is written as a quotient, for people.
     """
-    pairs = [f"(X_{i} {_literal(value)})" for i, value in enumerate(inputs)]
-    pairs += [f"(Y_{j} {_literal(value)})" for j, value in enumerate(outputs)]
+    pairs = [f"(X_{i} {literal(value)})" for i, value in enumerate(inputs)]
+    pairs += [f"(Y_{j} {literal(value)})" for j, value in enumerate(outputs)]
     return "(" + "\n".join(pairs) + ")\n"
 
 
-def _literal(value: Value) -> str:
+def literal(value: Value) -> str:
     """The exact decimal; for a rational that has none, its quotient as SMT-LIB writes it."""
     try:
         return exact_decimal(value)

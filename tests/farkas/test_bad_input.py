@@ -96,7 +96,7 @@ CASES: list[tuple[str, Maker, tuple[str, ...]]] = [
     ("binary property", query(b"\x00\xff\xfe" * 30), ("bad.vnnlib", "line 1")),
     ("truncated property", query(SAT[:-5]), ("bad.vnnlib", "line 5", "never closed")),
     ("cut gzip of a property", query(gzip.compress(SAT)[:-10], "bad.vnnlib.gz"), ("bad.vnnlib.gz", "gzip")),
-    ("VNN-LIB 2.0", query(b"(vnnlib-version <2.0>)\n(declare-network f)\n"), ("bad.vnnlib", "VNN-LIB 2.0")),
+    ("a network of nothing", query(b"(vnnlib-version <2.0>)\n(declare-network f)\n"), ("line 2", "(declare-input")),
     ("no lower bound", query(prop("(<= X_0 1)", "(>= Y_0 0)")), ("bad.vnnlib", "no lower bound", "X_0")),
     ("no upper bound", query(prop("(>= X_0 1)", "(>= Y_0 0)")), ("bad.vnnlib", "no upper bound", "X_0")),
     ("NaN in a property", query(prop("(>= X_0 NaN)", "(<= X_0 1)")), ("bad.vnnlib", "'NaN'")),
@@ -110,18 +110,25 @@ CASES: list[tuple[str, Maker, tuple[str, ...]]] = [
     ("huge input bound", query(prop("(>= X_0 0)", "(<= X_0 1e300)", "(>= Y_0 0)")), ("bound", "rescale")),
     ("one file", words("verify", "NET"), ("NET.onnx QUERY.vnnlib",)),
     ("three files", words("verify", "NET", "UNSAT", "UNSAT"), ("NET.onnx QUERY.vnnlib",)),
-    ("two networks", words("verify", "UNSAT", "--network", "f=NET", "--network", "g=NET"), ("several networks",)),
+    ("two networks", words("verify", "UNSAT", "--network", "f=NET", "--network", "g=NET"), ("1.0", "found 2", "2.0")),
+    ("a network twice", words("verify", "UNSAT", "--network", "f=NET", "--network", "f=NET"), ("'f'", "given twice")),
     ("unknown order", words("verify", "NET", "UNSAT", "--semantics", "f32-order:up"), ("'f32-order:up'", "seq-fma")),
     ("unknown semantics", words("verify", "NET", "UNSAT", "--semantics", "f16"), ("'f16'", "real, f32-any")),
     ("empty semantics", words("verify", "NET", "UNSAT", "--semantics", "real,"), ("''", "real, f32-any")),
     ("unknown trust", words("verify", "NET", "UNSAT", "--trust", "z4"), ("'z4'", "crown", "bitwuzla")),
     ("unknown engine", words("verify", "NET", "UNSAT", "--engine", "z3"), ("'z3'", "input-splitting", "smt-fp")),
-    ("unknown trust, several semantics",
-     words("verify", "NET", "UNSAT", "--semantics", "real,f32-any", "--trust", "z4"), ("'z4'",)),
+    (
+        "unknown trust, several semantics",
+        words("verify", "NET", "UNSAT", "--semantics", "real,f32-any", "--trust", "z4"),
+        ("'z4'",),
+    ),
     ("no integers", words("verify", "NET", "UNSAT", "--semantics", "int-exact"), ("int-exact", "QuantizeLinear")),
     ("no property, several semantics", words("verify", "NET", "DIR/no", "--semantics", "real,f32-any"), ("no such",)),
-    ("a certificate of two", words("verify", "NET", "UNSAT", "--semantics", "real,f32-any", "--certificate", "DIR/p"),
-     ("--certificate", "one semantics")),
+    (
+        "a certificate of two",
+        words("verify", "NET", "UNSAT", "--semantics", "real,f32-any", "--certificate", "DIR/p"),
+        ("--certificate", "one semantics"),
+    ),
     ("certificate is a directory", words("verify", "NET", "UNSAT", "--certificate", "DIR"), ("directory",)),
     ("no folder", words("verify", "NET", "UNSAT", "--certificate", "DIR/no/p.nnc"), ("no folder", "make it first")),
     ("unknown command", words("prove", "NET", "UNSAT"), ("'prove'", "verify")),
@@ -176,7 +183,7 @@ def test_what_is_not_handled_yet_is_told_apart_from_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = files(tmp_path)
-    for make in (network(SINE), network(TWO), query(b"(vnnlib-version <2.0>)\n")):
+    for make in (network(SINE), network(TWO), query(b"(vnnlib-version <3.0>)\n")):
         assert cli.main(make(tmp_path, tiny)) == 2
         assert capsys.readouterr().err.startswith("farkas: unsupported: ")
     assert cli.main(query(b"(")(tmp_path, tiny)) == 2

@@ -275,9 +275,9 @@ def test_networks_over_codes_are_decided_in_integers(
 
 
 def test_what_a_later_version_of_the_language_brings_is_refused(tmp_path: Path, tiny: Files, capsys: Capture) -> None:
-    later = b"(vnnlib-version <2.0>)\n" + SAT
+    later = b"(vnnlib-version <3.0>)\n" + SAT
     assert cli.main(["verify", tiny.network, write(tmp_path, "later.vnnlib", later)]) == 2
-    assert "only VNN-LIB 1.0 is read" in capsys.readouterr().err
+    assert "version 3.0, wanted one that is read: 2.0, 2.1" in capsys.readouterr().err
 
 
 # arguments

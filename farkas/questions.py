@@ -1,0 +1,134 @@
+"""A property file and the networks it is about, brought together: what `verify` and `export` ask.
+
+VNN-LIB 1.0 speaks of one network without a name.  VNN-LIB 2.x declares networks with names, tensors, element types and
+shapes, and everything declared has to fit the ONNX files:
+
+- each network has its file, but one that is `equal-to` another shares that one's; nothing is missing or left over;
+- inputs and outputs are as many as in the file, in its order; shapes agree but for dimensions of 1;
+- element types are those of the file, or all are `real`, which asks about the reals (semantics `real`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from farkas.ir.errors import FarkasError
+from farkas.ir.graph import Graph
+from farkas.ir.joined import Part
+from farkas.specs.query import Property, Semantics
+from farkas.specs.vnnlib2_document import Document, NetworkDeclaration, Tensor, UnsupportedQuery
+
+if TYPE_CHECKING:
+    from farkas.engine.query import Query
+    from farkas.engine.verdict import Verdict
+
+
+class NetworkLike(Protocol):
+    """What is needed of a network that was read."""
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class Mismatch(FarkasError):
+    """The property and the networks that were given do not belong together."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """parts: the networks in the order in which the property counts them; text: the property's bytes (empty for one
+    made in Python); document: what a VNN-LIB 2.x file declares, None for all else."""
+
+    parts: tuple[Part, ...]
+    property: Property
+    text: bytes = b""
+    document: Document | None = None
+
+    def query(self, semantics: Semantics) -> Query:
+        from farkas.engine.query import Query
+
+        return Query.of(self.parts, self.property, semantics, self.text)
+
+    def told(self, verdict: Verdict) -> Verdict:
+        """The verdict with its witness in the language of the property."""
+        from dataclasses import replace
+
+        from farkas.engine.verdict import Violated
+        from farkas.specs.vnnlib2_assignment import write_assignment
+
+        if self.document is None or not isinstance(verdict, Violated):
+            return verdict
+        replay = verdict.replay
+        text = write_assignment(self.document, replay.inputs, replay.runtime_outputs or replay.outputs)
+        return replace(verdict, assignment=text)
+
+
+def bind(document: Document, given: Mapping[str, NetworkLike]) -> tuple[Part, ...]:
+    """The networks that the document declares, from those given by name ("": without a name, for a single file).
+
+    Raises Mismatch, or UnsupportedQuery for what fits but cannot be decided.
+    """
+    models = [network.name for network in document.networks if network.model == network.name]
+    if set(given) == {""} and len(models) == 1:
+        given = {models[0]: given[""]}
+    _require_all(document.networks, models, given)
+    for network in document.networks:
+        _fit(network, given[network.model].graph)
+    if len(document.networks) == 1:
+        return (Part("", given[models[0]].graph, given[models[0]].data),)
+    chosen = [(network.name, given[network.model]) for network in document.networks]
+    return tuple(Part(name, net.graph, net.data) for name, net in chosen)
+
+
+def _require_all(networks: Sequence[NetworkDeclaration], models: Sequence[str], given: Mapping[str, object]) -> None:
+    wanted = " ".join(f"--network {name}=FILE" for name in models)
+    missing = [name for name in models if name not in given]
+    if "" in given or missing:
+        found = ", ".join(name for name in given if name) or "no network by its name"
+        names = ", ".join(f"'{name}'" for name in (models if "" in given else missing))
+        raise Mismatch(f"found {found}, but the property declares {names}; wanted {wanted}")
+    for name in given:
+        if name not in models:
+            twin = next((network.other for network in networks if network.name == name), None)
+            why = f"is declared equal to '{twin}' and shares its file" if twin else "is not declared by the property"
+            raise Mismatch(f"found a file for '{name}', which {why}; wanted {wanted}")
+
+
+def _fit(network: NetworkDeclaration, graph: Graph) -> None:
+    """Raises Mismatch where the declaration and the network's file disagree."""
+    names = [name for name, _ in graph.inputs], list(graph.outputs)
+    for kind, tensors, found in zip(("input", "output"), (network.inputs, network.outputs), names, strict=True):
+        if len(tensors) != len(found):
+            raise Mismatch(
+                f"network '{network.name}' is declared with {len(tensors)} {kind}s, but its file has {len(found)}: "
+                f"{', '.join(found)}; declare every one, in this order"
+            )
+        for tensor, name in zip(tensors, found, strict=True):
+            _fit_tensor(network.name, tensor, graph, name)
+
+
+def _fit_tensor(network: str, tensor: Tensor, graph: Graph, name: str) -> None:
+    line, _ = tensor.place
+    what = f"line {line}: '{tensor.name}' of network '{network}'"
+    if tensor.onnx_name and tensor.onnx_name != name:
+        raise Mismatch(f'{what} is declared as "{tensor.onnx_name}", but this {tensor.kind} of the file is "{name}"')
+    shape = graph.shapes[name]
+    if [n for n in shape if n != 1] != [n for n in tensor.shape if n != 1]:
+        raise Mismatch(
+            f"{what} has shape {list(tensor.shape)}, but '{name}' in the file has {list(shape)}; declare that"
+        )
+    element = graph.elements.get(name, graph.dtype)
+    if tensor.element not in ("real", element):
+        raise Mismatch(
+            f"{what} is {tensor.element}, but '{name}' in the file is {element}; "
+            f"declare it {element}, or all tensors real"
+        )
+    if tensor.element == "float64":
+        raise UnsupportedQuery(
+            "found float64, whose executions are not decided; declare all tensors real to ask about the reals",
+            *tensor.place,
+        )
