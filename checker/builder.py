@@ -37,6 +37,7 @@ class Builder:
 
     def __init__(self, opset: int, size: int) -> None:
         self.opset = opset
+        self.network = ""  # the name of the network that is being read
         self.steps: list[Step] = [Source(size)]
         self.sizes: list[int] = [size]
         self.where = "network"
@@ -82,10 +83,11 @@ class Builder:
             return len(self.steps) - 1
         return view.step
 
-    def finish(self, output: Tensor) -> Program:
-        """The program whose value is `output`."""
+    def finish(self, outputs: Sequence[Tensor]) -> Program:
+        """The program whose value is `outputs`, one after the other."""
         self.where = "output"
-        step = self.whole(output)
+        elements = [element for output in outputs for element in output.elements]
+        step = self.whole(Tensor((len(elements),), elements, None))
         return Program(tuple(self.steps), tuple(self.sizes), step)
 
 

@@ -1,4 +1,7 @@
-"""The check: certificate, network and property as bytes; the whole claim that was accepted, or a rejection.
+"""The check: certificate, networks and property as bytes; the whole claim that was accepted, or a rejection.
+
+A property may speak of several networks, and twice of one.  Each is given by its name; the certificate must have been
+made for these names with these bytes, in the order of the property's declarations, and the checker joins the networks.
 
     farkas-check CERTIFICATE --network NET.onnx --property QUERY.vnnlib [--semantics S] [--verdict V] [--tier exact]
 
@@ -16,32 +19,35 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from farkas.checker import container, replay
+from farkas.checker import container, property2, replay
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker.integer import integer_network
 from farkas.checker.kernel import Reference
-from farkas.checker.network import read_network
+from farkas.checker.network import read_networks
 from farkas.checker.property import read_property
 from farkas.checker.prover import Kernel
-from farkas.checker.query import SEMANTICS, Query, build_query, query_hash
+from farkas.checker.query import SEMANTICS, Property, Query, build_query, query_hash
 from farkas.checker.steps import Program
 from farkas.checker.walk import failing_leaves, parse_proof
 
 MAX_INPUT = 1 << 29
 DEFAULT_SEMANTICS = "f32-any"
+Named = Sequence[tuple[str, bytes]]
+Networks = bytes | Named
+"""The one network of a property, or (name, bytes) of each; in the property's order where it declares no names."""
 
 
 @dataclass(frozen=True)
 class Accepted:
     """The claim that was accepted.
 
-    unsat: no admissible execution (semantics) of the network with this hash, from a point of the property's input set,
-    is unsafe.  sat: the replayed one is.  vacuous: parts of the property that no point can meet.
+    unsat: no admissible execution (semantics) of the networks with these names and hashes, from a point of the
+    property's input set, is unsafe.  sat: the replayed one is.  vacuous: parts of the property that no point can meet.
     """
 
     verdict: str
     semantics: str
-    network: str
+    networks: tuple[tuple[str, str], ...]
     property: str
     query: str
     cases: int
@@ -61,7 +67,7 @@ class Accepted:
         lines = [
             f"accepted: {self.verdict}: {meaning[self.verdict]}",
             f"semantics: {self.semantics}",
-            f"network sha256: {self.network}",
+            *(f"network {name + ' ' if name else ''}sha256: {digest}" for name, digest in self.networks),
             f"property sha256: {self.property}",
             f"query sha256: {self.query}",
             f"kernel: {self.kernel}, tier: {self.tier}",
@@ -85,30 +91,75 @@ def decompressed(data: bytes, what: str) -> bytes:
     return result
 
 
-def load_query(network: bytes, prop: bytes, semantics: str) -> tuple[Query, Program, tuple[str, ...]]:
-    """The integer query, the steps for a replay, and warnings; both files decompressed.  Raises MalformedInput."""
-    program = read_network(network)
-    parsed = read_property(prop)
-    sizes = (program.sizes[0], program.sizes[program.output])
-    if (parsed.inputs, parsed.outputs) != sizes:
-        found = f"{parsed.inputs} inputs and {parsed.outputs} outputs"
-        raise MalformedInput("property", f"it has {found}, the network {sizes[0]} and {sizes[1]}")
+def read_asked(text: bytes) -> tuple[Property, tuple[property2.Network, ...]]:
+    """The normal form, and the networks that the property declares: none in VNN-LIB 1.0.  Raises MalformedInput."""
+    if not property2.is_version_2(text):
+        return read_property(text), ()
+    document = property2.read_document(text)
+    return document.property, document.networks
+
+
+def bind(declared: Sequence[property2.Network], networks: Networks) -> Named:
+    """(name, bytes) of every declared network, in order; a property about one network gives it no name.
+
+    A network that equals another has its file, given or not.  Raises MalformedInput for names that are missing, too
+    many, or given twice, and for a copy with a file of its own.
+    """
+    pairs = [("", networks)] if isinstance(networks, bytes) else list(networks)
+    files = dict(pairs)
+    if len(files) < len(pairs) or not files:
+        raise MalformedInput("network", f"every network has a name of its own; found {[name for name, _ in pairs]}")
+    if not declared or (len(declared) == 1 and files.keys() == {""}):
+        return pairs if len(pairs) > 1 else [("", pairs[0][1])]
+    bound: dict[str, bytes] = {}
+    for network in declared:
+        own = files.pop(network.name, None)
+        data = own if network.model == network.name else bound[network.model]
+        if data is None:
+            raise MalformedInput("network", f"the property is about a network {network.name!r}, which is not given")
+        if own not in (None, data):
+            raise MalformedInput("network", f"{network.name!r} is given another file than {network.model!r}, its equal")
+        bound[network.name] = data
+    if files:
+        raise MalformedInput("network", f"the property declares no network {min(files)!r}")
+    return [("", data) for data in bound.values()] if len(declared) == 1 else list(bound.items())
+
+
+def load_query(networks: Networks, prop: bytes, semantics: str) -> tuple[Query, Program, tuple[str, ...]]:
+    """The integer query, the steps for a replay, and warnings; all files decompressed.  Raises MalformedInput."""
+    parsed, declared = read_asked(prop)
+    return _load(bind(declared, networks), parsed, declared, semantics)
+
+
+def _load(
+    networks: Named, parsed: Property, declared: Sequence[property2.Network], semantics: str
+) -> tuple[Query, Program, tuple[str, ...]]:
+    program, interfaces = read_networks(networks)
+    for network, own in zip(declared, interfaces, strict=False):
+        _check_sizes(f"for {network.name} ", (network.inputs, network.outputs), own.sizes)
+    _check_sizes("", (parsed.inputs, parsed.outputs), (program.sizes[0], program.sizes[program.output]))
     return build_query(integer_network(program), parsed, semantics), program, parsed.vacuous
+
+
+def _check_sizes(where: str, found: tuple[int, int], sizes: tuple[int, int]) -> None:
+    if found != sizes:
+        has = f"it has {where}{found[0]} inputs and {found[1]} outputs"
+        raise MalformedInput("property", f"{has}, the network {sizes[0]} and {sizes[1]}")
 
 
 def check(
     certificate: bytes,
-    network: bytes,
+    networks: Networks,
     prop: bytes,
     *,
     semantics: str | None = None,
     verdict: str | None = None,
     kernel: Kernel | None = None,
 ) -> Accepted:
-    """The accepted claim.  network, prop: file contents, gzip or not.  semantics (default f32-any), verdict: what is
+    """The accepted claim.  networks, prop: file contents, gzip or not.  semantics (default f32-any), verdict: what is
     expected; verdict None accepts both.  kernel: default the reference.
 
-    Raises CertificateRejected, or MalformedInput when the network or the property cannot be read.
+    Raises CertificateRejected, or MalformedInput when a network or the property cannot be read.
     """
     header, payloads = container.decode(certificate)
     expected = DEFAULT_SEMANTICS if semantics is None else semantics
@@ -116,13 +167,16 @@ def check(
         raise CertificateRejected("header", f"it speaks of semantics {header.semantics}; {expected} is expected")
     if verdict is not None and header.verdict != verdict:
         raise CertificateRejected("header", f"its verdict is {header.verdict}; {verdict} is expected")
-    files = decompressed(network, "network"), decompressed(prop, "property")
-    digests = [hashlib.sha256(data).hexdigest() for data in files]
-    if header.networks != (("", digests[0]),):
-        raise CertificateRejected("header", f"it is about another network; this one has SHA-256 {digests[0]}")
-    if header.property != digests[1]:
-        raise CertificateRejected("header", f"it is about another property; this one has SHA-256 {digests[1]}")
-    query, program, vacuous = load_query(*files, header.semantics)
+    text = decompressed(prop, "property")
+    digest = hashlib.sha256(text).hexdigest()
+    if header.property != digest:
+        raise CertificateRejected("header", f"it is about another property; this one has SHA-256 {digest}")
+    parsed, declared = read_asked(text)
+    given = [(name, decompressed(data, "network")) for name, data in bind(declared, networks)]
+    digests = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in given)
+    if header.networks != digests:
+        raise CertificateRejected("header", f"it is about another network or other names; here {_listed(digests)}")
+    query, program, vacuous = _load(given, parsed, declared, header.semantics)
     found = {"query": query_hash(query), "cases": len(query.cases), "off_grid": query.off_grid}
     for name, value in found.items():
         if getattr(header, name) != value:
@@ -136,8 +190,8 @@ def check(
     return Accepted(
         verdict=header.verdict,
         semantics=header.semantics,
-        network=digests[0],
-        property=digests[1],
+        networks=digests,
+        property=digest,
         query=header.query,
         cases=header.cases,
         leaves=header.leaves,
@@ -147,6 +201,10 @@ def check(
         tier=chosen.tier,
         vacuous=vacuous,
     )
+
+
+def _listed(networks: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name or 'the network'} has SHA-256 {digest}" for name, digest in networks)
 
 
 def _check_unsat(header: container.Header, payloads: dict[int, bytes], query: Query, kernel: Kernel) -> None:

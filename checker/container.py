@@ -40,7 +40,11 @@ MAX_DIGITS = 4000
 
 @dataclass(frozen=True)
 class Header:
-    """What the certificate says that it is about; everything but `producer` is checked."""
+    """What the certificate says that it is about; everything but `producer` is checked.
+
+    networks: (name, SHA-256 of the file) in the order in which the property counts their inputs and outputs; the name
+    is empty where the property gives none.
+    """
 
     cases: int
     intermediate: tuple[int, ...]
@@ -147,6 +151,20 @@ def _decompress(payload: bytes, kind: int) -> bytes:
     return result
 
 
+def _pairs(data: Any) -> list[Any]:
+    if not isinstance(data, list) or not data:
+        raise CertificateRejected("header", f"networks must be [name, hash] pairs, found {data!r}")
+    return data
+
+
+def _network(pair: Any) -> tuple[str, str]:
+    match pair:
+        case [str(name), str(digest)]:
+            return name, digest
+        case other:
+            raise CertificateRejected("header", f"networks must be [name, hash] pairs, found {other!r}")
+
+
 def _header(data: Any) -> Header:
     """The header, every field of the right type and nothing else."""
     names = {"format", *Header.__dataclass_fields__}
@@ -163,11 +181,7 @@ def _header(data: Any) -> Header:
     for name in ("producer", "property", "query"):
         if not isinstance(data[name], str):
             raise CertificateRejected("header", f"{name} must be a string, found {data[name]!r}")
-    match data["networks"]:
-        case [[str(network), str(digest)]]:
-            networks = ((network, digest),)
-        case other:
-            raise CertificateRejected("header", f"networks must be one [name, hash] pair, found {other!r}")
+    networks = tuple(_network(pair) for pair in _pairs(data["networks"]))
     rules = data["intermediate"]
     if not isinstance(rules, list) or any(type(r) is not int for r in rules) or rules != sorted(set(rules)):
         raise CertificateRejected("header", f"intermediate must be ascending slope rules, found {rules!r}")

@@ -1,7 +1,11 @@
-"""ONNX bytes to steps: an operator allow-list, static shapes, one input, one output, binary32 weights.
+"""ONNX bytes to steps: an operator allow-list, static shapes, float32 inputs and outputs, binary32 weights.
+
+Several networks become the steps of one program, one network after the other: its input is one vector, the inputs of
+all of them in order, each row-major, and its output likewise.  No step reads values of two networks, but for the last,
+which puts the outputs together, so an execution of the program is one execution of every network.
 
 Refused with a message that names it: any other operator or attribute, external data, weights that are no finite
-binary32 numbers, several inputs or outputs, dimensions that are unknown (other than the first, which is then 1).
+binary32 numbers, dimensions that are unknown (other than the first, which is then 1).
 """
 
 from __future__ import annotations
@@ -9,10 +13,12 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, prod
-from typing import Any
+from typing import Any, TypeVar
 
-from farkas.checker.builder import Builder, Tensor
+from farkas.checker.builder import Builder, Shape, Tensor
 from farkas.checker.errors import MalformedInput
 from farkas.checker.operators import OPERATORS
 from farkas.checker.protobuf import MODEL, Message, decode
@@ -22,31 +28,78 @@ FLOAT, INT32, INT64 = 1, 6, 7
 OPSETS = range(8, 22)
 MAX_ELEMENTS = 50_000_000
 DOMAINS = ("", "ai.onnx")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The shapes of a network's inputs and outputs, in the order of the file."""
+
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The elements of all inputs, and of all outputs."""
+        return sum(map(prod, self.inputs)), sum(map(prod, self.outputs))
 
 
 def read_network(data: bytes) -> Program:
     """The steps of the ONNX network in `data` (decompressed).  Raises MalformedInput."""
-    model = decode(data, MODEL)
-    opset = _opset(model)
+    return read_networks((("", data),))[0]
+
+
+def read_networks(networks: Sequence[tuple[str, bytes]]) -> tuple[Program, tuple[Interface, ...]]:
+    """Several networks, (name, decompressed bytes) each, as one program; and their shapes.  Raises MalformedInput."""
+    models = [decode(data, MODEL) for _, data in networks]
+    shapes = [_inputs(model) for model in models]
+    size = sum(prod(shape) for model in shapes for shape in model.values())
+    if size > MAX_ELEMENTS:
+        raise MalformedInput("network", f"the inputs have {size} values together: too large")
+    builder = Builder(0, size)
+    outputs: list[Tensor] = []
+    interfaces: list[Interface] = []
+    start = 0
+    for (name, _), model, inputs in zip(networks, models, shapes, strict=True):
+        builder.opset, builder.network = _opset(model), name
+        own = _network(builder, model, inputs, start)
+        interfaces.append(Interface(tuple(inputs.values()), tuple(output.shape for output in own)))
+        start += sum(map(prod, inputs.values()))
+        outputs += own
+    return builder.finish(outputs), tuple(interfaces)
+
+
+def _inputs(model: Message) -> dict[str, Shape]:
+    """The inputs that no initializer sets, with their shapes, in the order of the file."""
     graph = _one(model, "graph", "ModelProto")
-    constants: dict[str, Tensor] = {}
+    stored = {_one(tensor, "name", "initializer") for tensor in graph.get("initializer", [])}
+    inputs: dict[str, Shape] = {}
+    for info in graph.get("input", []):
+        name = _one(info, "name", "input")
+        if name not in stored:
+            _define(inputs, name, _input_shape(info))
+    if not inputs or not graph.get("output", []):
+        raise MalformedInput("network", "it has no input or no output")
+    return inputs
+
+
+def _network(builder: Builder, model: Message, inputs: Mapping[str, Shape], start: int) -> list[Tensor]:
+    """Appends the steps of one network, whose inputs are the elements from `start` on; its outputs."""
+    graph = _one(model, "graph", "ModelProto")
+    values: dict[str, Tensor] = {}
     for tensor in graph.get("initializer", []):
-        _define(constants, _one(tensor, "name", "initializer"), _tensor(tensor))
-    inputs = [info for info in graph.get("input", []) if _one(info, "name", "input") not in constants]
-    if len(inputs) != 1 or len(graph.get("output", [])) != 1:
-        outputs = len(graph.get("output", []))
-        raise MalformedInput("network", f"one input and one output are supported, found {len(inputs)} and {outputs}")
-    shape = _input_shape(inputs[0])
-    builder = Builder(opset, prod(shape))
-    values = dict(constants)
-    source = [(0, i) for i in range(prod(shape))]
-    _define(values, _one(inputs[0], "name", "input"), Tensor(shape, source, None))
+        _define(values, _one(tensor, "name", "initializer"), _tensor(tensor))
+    for name, shape in inputs.items():
+        stop = start + prod(shape)
+        _define(values, name, Tensor(shape, [(0, i) for i in range(start, stop)], None))
+        start = stop
     for node in graph.get("node", []):
         _apply(builder, values, node)
-    name = _one(graph["output"][0], "name", "output")
-    if name not in values or values[name].dtype is not None:
-        raise MalformedInput("network", f"the output {name!r} is not computed from the input")
-    return builder.finish(values[name])
+    names = [_one(output, "name", "output") for output in graph["output"]]
+    for name in names:
+        if name not in values or values[name].dtype is not None:
+            raise MalformedInput("network", f"the output {name!r} is not computed from the input")
+    return [values[name] for name in names]
 
 
 def _one(message: Message, name: str, where: str) -> Any:
@@ -64,14 +117,14 @@ def _opset(model: Message) -> int:
     return int(versions[0])
 
 
-def _define(values: dict[str, Tensor], name: str, tensor: Tensor) -> None:
+def _define(values: dict[str, T], name: str, value: T) -> None:
     if not name or name in values:
         raise MalformedInput("network", f"tensor {name!r} is defined twice or has no name")
-    values[name] = tensor
+    values[name] = value
 
 
-def _input_shape(info: Message) -> tuple[int, ...]:
-    """The static shape of the input; an unknown first dimension is the batch, and 1."""
+def _input_shape(info: Message) -> Shape:
+    """The static shape of an input; an unknown first dimension is the batch, and 1."""
     tensor = _one(_one(info, "type", "input"), "tensor_type", "input")
     if tensor.get("elem_type") != [FLOAT]:
         raise MalformedInput("network", f"the input must be float32, found element type {tensor.get('elem_type')}")
@@ -129,7 +182,8 @@ def _apply(builder: Builder, values: dict[str, Tensor], node: Message) -> None:
     """One node: its operator's meaning, with every attribute read."""
     op = node.get("op_type", ["?"])[0]
     outputs = node.get("output", [])
-    where = f"node {node.get('name', outputs or ['?'])[0]!r} ({op})"
+    of = f" of network {builder.network!r}" if builder.network else ""
+    where = f"node {node.get('name', outputs or ['?'])[0]!r}{of} ({op})"
     operator = OPERATORS.get(op)
     if operator is None or node.get("domain", [""])[0] not in DOMAINS:
         raise MalformedInput("network", f"{where}: not supported; supported operators: {', '.join(sorted(OPERATORS))}")

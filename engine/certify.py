@@ -21,6 +21,7 @@ from farkas.engine.timed_kernel import TimedKernel
 from farkas.engine.tree import OPEN, ClosedTree, ProofTree, close
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.ir.core import Affine, Program, Relu
+from farkas.ir.joined import Part
 from farkas.ir.linear import Dense, Diagonal, Selection
 
 if TYPE_CHECKING:
@@ -30,18 +31,23 @@ if TYPE_CHECKING:
 REPAIRS = 12  # rounds of repair; one cut of each failing leaf in each
 
 
-def beyond_checker(*networks: bytes) -> str | None:
-    """Why the checker cannot read these networks, or None when it can."""
+def beyond_checker(networks: bytes | Sequence[Part]) -> str | None:
+    """Why the checker cannot read a network, or all of those of a query; None when it can."""
     from farkas.checker.errors import CheckerError
     from farkas.checker.integer import check_size
-    from farkas.checker.network import read_network
+    from farkas.checker.network import read_networks
 
     try:
-        for network in dict.fromkeys(networks):
-            check_size(read_network(network))
+        program, _ = read_networks([("", networks)] if isinstance(networks, bytes) else by_name(networks))
+        check_size(program)
     except CheckerError as error:
         return str(error)
     return None
+
+
+def by_name(parts: Sequence[Part]) -> list[tuple[str, bytes]]:
+    """The networks as the checker takes them and certificates list them: one alone goes without its name."""
+    return [(part.name if len(parts) > 1 else "", part.data) for part in parts]
 
 
 def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], budget: Budget) -> Verdict:
@@ -50,11 +56,11 @@ def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], bu
     proved: for every case of the property whose tree proves it, and the search that can repair it.
     """
     if verdict.evidence != "checkable":
-        return _uncertified(query, verdict, f"no certificate can be written: {beyond_checker(*query.networks)}")
+        return _uncertified(query, verdict, f"no certificate can be written: {beyond_checker(query.parts)}")
     from farkas.checker.check import load_query
     from farkas.checker.errors import CertificateRejected
 
-    integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.covering.value)
+    integer, _, _ = load_query(by_name(query.parts), query.property_bytes, query.semantics.covering.value)
     trees = [proved[number].tree for number in range(len(query.property.cases))]
     checking = Checking(query, integer, shape_of(query.program), budget)
     obstacle = checking.obstacle(close(trees))
@@ -162,7 +168,7 @@ class Checking:
         from farkas.checker.check import check
         from farkas.checker.errors import CertificateRejected
 
-        files = certificate, self.query.network, self.query.property_bytes
+        files = certificate, by_name(self.query.parts), self.query.property_bytes
         try:
             check(*files, semantics=self.query.semantics.covering.value, verdict="unsat", kernel=self._kernel())
         except CertificateRejected:
@@ -198,11 +204,12 @@ def certify_violated(query: Query, verdict: Violated) -> Violated:
         "output": list(record.output_bits),
     }
     try:
-        integer, _, _ = load_query(query.network, query.property_bytes, query.semantics.covering.value)
+        integer, _, _ = load_query(by_name(query.parts), query.property_bytes, query.semantics.covering.value)
         certificate = container.encode(
             _header(query, integer, "sat", CROWN_1, (), 0), [(container.POINT, container.canonical_json(point))]
         )
-        check(certificate, query.network, query.property_bytes, semantics=query.semantics.covering.value, verdict="sat")
+        files = certificate, by_name(query.parts), query.property_bytes
+        check(*files, semantics=query.semantics.covering.value, verdict="sat")
     except CheckerError as error:
         # The verdict stands on its replay; only the file is missing, and the user is told why.
         return replace(verdict, warnings=(*verdict.warnings, f"no certificate was written: {error}"))
@@ -220,7 +227,7 @@ def _header(
         cases=len(integer.cases),
         intermediate=intermediate,
         leaves=leaves,
-        networks=(("", hashlib.sha256(query.network).hexdigest()),),
+        networks=tuple((name, hashlib.sha256(data).hexdigest()) for name, data in by_name(query.parts)),
         off_grid=integer.off_grid,
         producer=f"farkas {__version__}",
         property=hashlib.sha256(query.property_bytes).hexdigest(),

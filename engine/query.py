@@ -69,11 +69,6 @@ class Query:
         return program
 
     @cached_property
-    def networks(self) -> tuple[bytes, ...]:
-        """The bytes of every part."""
-        return tuple(part.data for part in self.parts)
-
-    @cached_property
     def _shapes(self) -> str:
         shapes = [shape for part in self.parts for _, shape in part.graph.inputs]
         return f"shape {shapes[0]}" if len(shapes) == 1 else f"shapes {', '.join(map(str, shapes))}"

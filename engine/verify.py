@@ -299,7 +299,7 @@ class _Run:
         proved = self.proved()
         trees = [proved[number].tree if number in proved else ProofTree() for number in range(self._count)]
         proof = close(trees)
-        obstacle = beyond_checker(*self.query.networks)
+        obstacle = beyond_checker(self.query.parts)
         if obstacle is None:
             return Holds(proof, self.query.semantics, "checkable", self._warnings())
         if "crown" not in self.options.trust:
@@ -313,7 +313,7 @@ class _Run:
     def _on_words(self, words: list[Word]) -> Verdict:
         """What bounds left is refuted by words: `unsat` for those who trust who says so."""
         closed = sum(turn.closed for turn in self.turns)
-        if closed and beyond_checker(*self.query.networks) is not None:
+        if closed and beyond_checker(self.query.parts) is not None:
             words = [*words, Word(("crown",), f"{closed} leaves of a network that the checker cannot read")]
         proof = Trusted(tuple(words), closed)
         says = "; ".join(dict.fromkeys(f"{' and '.join(word.engines)}: {word.what}" for word in words[:3]))

@@ -80,7 +80,7 @@ def test_a_proof_is_accepted_with_its_whole_claim(semantics: str) -> None:
     assert accepted == Accepted(
         verdict="unsat",
         semantics=semantics,
-        network=header.networks[0][1],
+        networks=header.networks,
         property=header.property,
         query=header.query,
         cases=1,
