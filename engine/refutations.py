@@ -93,7 +93,7 @@ class Refutations:
             if members:
                 picked = np.asarray(members)[self._excess[:, members].argmax(axis=1)]
                 rows = np.flatnonzero(~self._refuted[:, d])
-                weights[np.ix_(rows, members)] = OTHER_ROWS
+                weights[np.ix_(rows, np.array(members))] = OTHER_ROWS
                 weights[rows, picked[rows]] = 1.0
         return weights
 

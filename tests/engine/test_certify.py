@@ -138,7 +138,7 @@ def test_trees_of_bisections_are_accepted_under_both_rules(
     net = network(seed)
     asked = query(net, box, below(minimum(net.program, *box, ROW, ()), Fraction(-1, 64)), semantics)
     verdict = certified(asked)
-    assert isinstance(verdict, Holds)
+    assert isinstance(verdict, Holds) and isinstance(verdict.tree, ClosedTree)
     integer, _, _ = load_query(asked.network, asked.property_bytes, semantics.value)
     checking = Checking(asked, integer, Shape(2, (4, 4), is_dense), Budget.of(None))
     trees = verdict.tree.trees

@@ -184,7 +184,7 @@ def test_no_proof_and_no_mutant_of_one_proves_a_false_claim() -> None:
     true = query(net, box, safe(net, box, Fraction(-1, 64)), Semantics.F32_ANY)
     false = query(net, box, safe(net, box, Fraction(1, 64)), Semantics.F32_ANY)
     verdict = certified(true)
-    assert isinstance(verdict, Holds) and verdict.tree.leaves > 4
+    assert isinstance(verdict, Holds) and isinstance(verdict.tree, ClosedTree) and verdict.tree.leaves > 4
     accept, refuse = checking(true), checking(false)
     assert accept.accepts(accept.encode(verdict.tree))
     rng = np.random.default_rng(0)
@@ -200,7 +200,7 @@ def test_the_check_ends_with_the_budget() -> None:
     net, box = sample()
     asked = query(net, box, safe(net, box, Fraction(-1, 64)), Semantics.F32_ANY)
     verdict = verify(asked, Options())
-    assert isinstance(verdict, Holds)
+    assert isinstance(verdict, Holds) and isinstance(verdict.tree, ClosedTree)
     spent = certify.Checking(asked, checking(asked).integer, certify.shape_of(asked.program), Budget.of(0.0))
     with pytest.raises(OutOfTime):
         spent.accepts(spent.encode(verdict.tree))
