@@ -36,3 +36,25 @@ def two_by_two() -> Net:
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=IR_VERSION)
     return Net(made.SerializeToString())
+
+
+def crossed(rng: np.random.Generator) -> Net:
+    """Inputs a and b of one value each; outputs y = relu(g(relu(f(a))) + w b) (2 values) and m, from a."""
+    make = helper.make_node
+    shapes = {"wa": (3, 1), "ba": (3,), "wy": (2, 3), "by": (2,), "wb": (2, 1), "wm": (1, 3)}
+    constants = {name: (rng.integers(-8, 9, shape) / 8).astype(np.float32) for name, shape in shapes.items()}
+    nodes = [
+        make("Gemm", ["a", "wa", "ba"], ["h"], transB=1),
+        make("Relu", ["h"], ["r"]),
+        make("Gemm", ["r", "wy", "by"], ["p"], transB=1),
+        make("Gemm", ["b", "wb"], ["q"], transB=1),
+        make("Add", ["p", "q"], ["s"]),
+        make("Relu", ["s"], ["y"]),
+        make("Gemm", ["r", "wm"], ["m"], transB=1),
+    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "ab"]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n]) for name, n in (("y", 2), ("m", 1))]
+    values = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "crossed", inputs, outputs, values)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=IR_VERSION)
+    return Net(made.SerializeToString())
