@@ -189,8 +189,6 @@ def verify(
         timeout=timeout, certify=certificate is not None, trust=trust, engines=engines, seed=seed, memory_gb=memory_gb,
         device=device, report=report, branching=branching, smt_solver=smt_solver, milp_solver=milp_solver,
     )  # fmt: skip
-    for one in _all(net):
-        _single(one.graph)
     try:
         question = load_question(net, property)
         mode = question_semantics(net, question, semantics)
@@ -257,8 +255,6 @@ def export(
     form: Format = _one_of("format", format, FORMATS)
     stated: Phases = _one_of("phases", phases, PHASES)
     bounded: Bounds | None = None if bounds is None else _one_of("bounds", bounds, BOUNDS)
-    for one in _all(net):
-        _single(one.graph)
     question = load_question(net, property)
     mode = default_semantics(form) if semantics is None else question_semantics(net, question, semantics)
     return written(question.query(mode), form, ExportOptions(bounded, stated))
@@ -485,14 +481,6 @@ def _require_cupy() -> None:
         cupy_backend()
     except RuntimeError as error:
         raise FarkasError(f"device 'cupy': {error}; the device 'numpy' needs nothing") from error
-
-
-def _single(graph: Graph) -> None:
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise Unsupported(
-            f"the network has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
-            "networks with one of each are supported"
-        )
 
 
 def _graph(data: bytes) -> Graph:

@@ -31,7 +31,7 @@ from farkas.usage import (
     command_parser,
     counted,
     emit,
-    network_file,
+    named_network,
     say,
 )
 
@@ -136,14 +136,15 @@ def _explain(error: Exception) -> int:
 
 
 def check(words: list[str]) -> int:
-    """`farkas check CERTIFICATE --network [f=]NET --property QUERY [--tier T] [--semantics S] [--verdict V]`."""
+    """`farkas check CERTIFICATE --network [f=]NET... --property QUERY [--tier T] [--semantics S] [--verdict V]`."""
     parser = command_parser(
-        "check", "Check a certificate against the bytes of its network and its property.",
+        "check", "Check a certificate against the bytes of its networks and its property.",
         epilog="Exit code 0: accepted; 2: a file cannot be read; 3: rejected.",
     )  # fmt: skip
     add = parser.add_argument
     add("certificate", metavar="CERTIFICATE", help="the .nnc file")
-    add("--network", required=True, metavar="[f=]NET.onnx", help=".gz is accepted too")
+    add("--network", required=True, action="append", metavar="[f=]NET.onnx",
+        help=".gz is accepted too; once for each network of a property in VNN-LIB 2.x, by its name there")  # fmt: skip
     add("--property", required=True, metavar="QUERY.vnnlib", help=".gz is accepted too")
     add("--tier", choices=("exact", "accelerated"), default="exact",
         help="exact: Python's integers (default); accelerated: the same numbers, computed with NumPy")  # fmt: skip
@@ -152,8 +153,9 @@ def check(words: list[str]) -> int:
     add("--threads", type=counted, default=1, metavar="N", help="BLAS threads of the accelerated tier (default 1)")
     args = parser.parse_intermixed_args(words)
     use_threads(args.threads)
-    files = [_contents(path) for path in (args.certificate, network_file(args.network), args.property)]
-    return _check(files, args.tier, args.semantics, args.verdict)
+    networks = [(name, _contents(path)) for name, path in map(named_network, args.network)]
+    files = _contents(args.certificate), networks, _contents(args.property)
+    return _check(*files, args.tier, args.semantics, args.verdict)
 
 
 def _contents(path: str) -> bytes:
@@ -163,14 +165,20 @@ def _contents(path: str) -> bytes:
         raise Usage(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _check(files: Sequence[bytes], tier: str, semantics: str | None, verdict: str | None) -> int:
+def _check(
+    certificate: bytes,
+    networks: Sequence[tuple[str, bytes]],
+    prop: bytes,
+    tier: str,
+    semantics: str | None,
+    verdict: str | None,
+) -> int:
     """Prints the accepted claim, or where and why it is rejected; the exit code."""
     from farkas.checker.check import check as checked
     from farkas.checker.errors import CertificateRejected, MalformedInput
 
-    certificate, network, prop = files
     try:
-        accepted = checked(certificate, network, prop, semantics=semantics, verdict=verdict, kernel=_kernel(tier))
+        accepted = checked(certificate, networks, prop, semantics=semantics, verdict=verdict, kernel=_kernel(tier))
     except MalformedInput as error:
         raise Usage(str(error)) from error
     except CertificateRejected as error:

@@ -1,9 +1,10 @@
 """`farkas supports`: capabilities in the words of the VNN-LIB 2.0 standard, chapter on the solver's command line.
 
-What is said here is what works: VNN-LIB 1.0 about one network with one input and one output, atoms linear in inputs
-and outputs together, properties brought to disjunctive normal form.  int8 and uint8 are those of quantised networks,
-whose inputs may be codes themselves.  float64 is missing from the element types although
-such networks are read: their verdicts are about the reals (type `real`), not about float64 executions.
+What is said here is what works: VNN-LIB 1.0 and 2.x (of 2.1 all but `initialized`), several inputs, outputs and
+networks, atoms linear in inputs and outputs together, properties brought to disjunctive normal form.  int8 and uint8 are those of
+quantised networks, whose inputs may be codes themselves; such a network is asked about alone.  float64 is missing from
+the element types although such networks are read: their verdicts are about the reals (type `real`), not about float64
+executions.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from farkas.usage import COMPLETED, Usage, command_parser
 
 ANSWERS: Mapping[str, tuple[str, ...]] = {
     "onnx-element-types": ("float32", "int8", "uint8", "real"),
-    "vnnlib-versions": ("1.0", "1.0"),  # smallest, greatest
+    "vnnlib-versions": ("1.0", "2.1"),  # smallest, greatest
     "hidden-node-theories": ("NH",),  # no hidden nodes
-    "multiple-input-output-theories": ("SIO",),  # a single input and a single output
-    "multiple-network-theories": ("SNET",),  # a single network
+    "multiple-input-output-theories": ("SIO", "MIO"),  # several inputs and outputs too
+    "multiple-network-theories": ("SNET", "MENET", "MINET", "MNET"),  # copies, and networks of one or of any structure
     "multiple-node-comparison-theories": ("SNC", "MNC"),  # comparisons between the input and the output too
     "arithmetic-complexity-theories": ("BND", "OUTC", "LIN"),  # bounds, output comparisons, linear terms
     "optimised-disjunctive-reasoning": ("false",),  # disjunctive normal form
-    "serialise-assignments": ("false",),
+    "serialise-assignments": ("true",),
 }
 
 

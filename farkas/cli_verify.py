@@ -46,11 +46,13 @@ def main(words: list[str], start: float) -> int:
     for option, path in (("--certificate", args.certificate), ("--witness", args.witness)):
         require_writable(option, path)
     use_threads(args.threads)
-    verdicts = _Run(args, networks, prop, start).verdicts(asked)
+    run = _Run(args, networks, prop, start)
+    verdicts = run.verdicts(asked)
     from farkas.report import as_object, summary
 
     elapsed = time.monotonic() - start
     is_table = len(asked) > 1
+    _serialise(run, verdicts)
     if args.witness is not None:
         _write_witness(verdicts, Path(args.witness), is_table)
     certified = {name: getattr(verdict, "certificate", None) is not None for name, verdict in verdicts.items()}
@@ -59,7 +61,9 @@ def main(words: list[str], start: float) -> int:
         objects = [as_object(verdict, elapsed, certificate) for verdict, certificate in told]
         text = json.dumps(objects if is_table else objects[0], allow_nan=False) + "\n"
     else:
-        text = _table(verdicts) if is_table else _answer(*verdicts.values())
+        text = (
+            _table(verdicts) if is_table else _answer(*verdicts.values(), silent=args.serialise_assignments is not None)
+        )
     emit(text)
     if not args.quiet:
         said: dict[str, None] = {}  # what is the same of several answers is told once
@@ -71,8 +75,21 @@ def main(words: list[str], start: float) -> int:
     return COMPLETED if verdicts.are_decided else UNDECIDED
 
 
-def _answer(verdict: Verdict) -> str:
-    return verdict.word + "\n" + (getattr(verdict, "witness", "") if verdict.word == "sat" else "")
+def _answer(verdict: Verdict, *, silent: bool = False) -> str:
+    shown = verdict.word == "sat" and not silent
+    return verdict.word + "\n" + (getattr(verdict, "witness", "") if shown else "")
+
+
+def _serialise(run: _Run, verdicts: Verdicts) -> None:
+    """The files of --serialise-assignments, where it is given and something is `sat`."""
+    folder = run.args.serialise_assignments
+    if folder is None or run.question is None:
+        return
+    from farkas.assignments import write_tensors
+
+    for verdict in verdicts.values():
+        if verdict.word == "sat":
+            write_tensors(run.question, verdict, Path(folder))
 
 
 def _table(verdicts: Verdicts) -> str:
@@ -99,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         "f32-order:mlas-k256-fma; several: a table")  # fmt: skip
     add("--certificate", metavar="FILE", help="write a certificate; unsat is said only once the checker accepted it")
     add("--witness", metavar="FILE", help="write the assignment of a sat to this file too")
+    add("--serialise-assignments", metavar="DIR", help="of a property in VNN-LIB 2.x: write the assignment of a sat to "
+        "this folder, an ONNX TensorProto for each variable, instead of printing it")  # fmt: skip
     add("--trust", action="append", default=[], metavar="ENGINE", help="take an engine's word where the checker cannot "
         "check: crown (bounds of operators that the checker does not know), z3, pysmt, bitwuzla, cvc5, order-terms, "
         "float-intervals, enumeration, cp-sat")  # fmt: skip
@@ -124,6 +143,8 @@ def _asked(args: argparse.Namespace) -> list[str]:
     asked = list(dict.fromkeys(word.strip() for option in args.semantics for word in option.split(",")))
     if len(asked) > 1 and args.certificate is not None:
         raise Usage(f"--certificate is about one semantics; {len(asked)} are asked for: {', '.join(asked)}")
+    if len(asked) > 1 and args.serialise_assignments is not None:
+        raise Usage(f"--serialise-assignments is about one semantics; {len(asked)} are asked for: {', '.join(asked)}")
     return asked
 
 
@@ -195,6 +216,13 @@ class _Run:
         self.nets = {name: api.load(path) for name, path in self.networks.items()}
         api.make_options(**self._options())
         self.question = api.load_question(self.nets, self.prop)
+        if self.args.serialise_assignments is not None:
+            if self.question.document is None:
+                raise Usage(
+                    "--serialise-assignments is for properties in VNN-LIB 2.x; --witness FILE writes this one's"
+                )
+            if Path(self.args.serialise_assignments).is_file():
+                raise Usage(f"--serialise-assignments {self.args.serialise_assignments} is a file; a folder is wanted")
         return modes or [api.question_semantics(self.nets, self.question, None)]
 
     def _options(self) -> dict[str, Any]:

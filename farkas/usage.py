@@ -54,11 +54,6 @@ def named_network(word: str) -> tuple[str, str]:
     return (name, path) if equals and name.isidentifier() and not Path(word).exists() else ("", word)
 
 
-def network_file(word: str) -> str:
-    """The file of `NET.onnx` or `f=NET.onnx`."""
-    return named_network(word)[1]
-
-
 def positive(word: str) -> float:
     """A finite number above 0; ValueError otherwise (argparse names the option)."""
     value = float(word)

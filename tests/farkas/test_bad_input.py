@@ -110,7 +110,12 @@ CASES: list[tuple[str, Maker, tuple[str, ...]]] = [
     ("huge input bound", query(prop("(>= X_0 0)", "(<= X_0 1e300)", "(>= Y_0 0)")), ("bound", "rescale")),
     ("one file", words("verify", "NET"), ("NET.onnx QUERY.vnnlib",)),
     ("three files", words("verify", "NET", "UNSAT", "UNSAT"), ("NET.onnx QUERY.vnnlib",)),
-    ("two networks", words("verify", "UNSAT", "--network", "f=NET", "--network", "g=NET"), ("1.0", "found 2", "2.0")),
+    ("two networks", words("verify", "UNSAT", *2 * ("--network", "NET")), ("without a name", "given twice")),
+    (
+        "two networks of a property about one",
+        words("verify", "UNSAT", "--network", "f=DIR/absolute.onnx", "--network", "NET"),
+        ("VNN-LIB 1.0", "found 2"),
+    ),
     ("a network twice", words("verify", "UNSAT", "--network", "f=NET", "--network", "f=NET"), ("'f'", "given twice")),
     ("unknown order", words("verify", "NET", "UNSAT", "--semantics", "f32-order:up"), ("'f32-order:up'", "seq-fma")),
     ("unknown semantics", words("verify", "NET", "UNSAT", "--semantics", "f16"), ("'f16'", "real, f32-any")),
@@ -183,7 +188,7 @@ def test_what_is_not_handled_yet_is_told_apart_from_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = files(tmp_path)
-    for make in (network(SINE), network(TWO), query(b"(vnnlib-version <3.0>)\n")):
+    for make in (network(SINE), query(b"(vnnlib-version <3.0>)\n")):
         assert cli.main(make(tmp_path, tiny)) == 2
         assert capsys.readouterr().err.startswith("farkas: unsupported: ")
     assert cli.main(query(b"(")(tmp_path, tiny)) == 2

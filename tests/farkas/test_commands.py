@@ -14,7 +14,7 @@ from farkas import cli
 from farkas.certificate_file import MalformedCertificate, read_certificate_file, tree_shape
 from farkas.cli_show import atom_text
 from farkas.specs.query import Atom
-from farkas.usage import network_file
+from farkas.usage import named_network
 from tests.farkas.queries import SAT, Files, absolute, model, prop, write
 from tests.nets import dense
 
@@ -213,16 +213,16 @@ def supports(capsys: Capture, *options: str) -> list[str]:
 @pytest.mark.parametrize(
     ("option", "answer"),
     [
-        ("--vnnlib-versions", ["1.0", "1.0"]),
+        ("--vnnlib-versions", ["1.0", "2.1"]),
         ("--onnx-opset-versions", ["8", "21"]),
         ("--onnx-element-types", ["float32", "int8", "uint8", "real"]),
         ("--hidden-node-theories", ["NH"]),
-        ("--multiple-input-output-theories", ["SIO"]),
-        ("--multiple-network-theories", ["SNET"]),
+        ("--multiple-input-output-theories", ["SIO", "MIO"]),
+        ("--multiple-network-theories", ["SNET", "MENET", "MINET", "MNET"]),
         ("--multiple-node-comparison-theories", ["SNC", "MNC"]),
         ("--arithmetic-complexity-theories", ["BND", "OUTC", "LIN"]),
         ("--optimised-disjunctive-reasoning", ["false"]),
-        ("--serialise-assignments", ["false"]),
+        ("--serialise-assignments", ["true"]),
     ],
 )
 def test_capabilities_are_in_the_words_of_the_standard(option: str, answer: list[str], capsys: Capture) -> None:
@@ -285,9 +285,9 @@ def test_what_a_later_version_of_the_language_brings_is_refused(tmp_path: Path, 
 
 def test_a_network_argument_may_carry_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert network_file("net.onnx") == "net.onnx"
-    assert network_file("f=net.onnx") == "net.onnx"
-    assert network_file("dir/n=2.onnx") == "dir/n=2.onnx"
+    assert named_network("net.onnx") == ("", "net.onnx")
+    assert named_network("f=net.onnx") == ("f", "net.onnx")
+    assert named_network("dir/n=2.onnx") == ("", "dir/n=2.onnx")
     (tmp_path / "n=2.onnx").touch()
-    assert network_file("n=2.onnx") == "n=2.onnx"
-    assert network_file("f=n=2.onnx") == "n=2.onnx"
+    assert named_network("n=2.onnx") == ("", "n=2.onnx")
+    assert named_network("f=n=2.onnx") == ("f", "n=2.onnx")
