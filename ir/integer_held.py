@@ -18,22 +18,30 @@ INPUT = -1  # in place of a node: the network's floating-point input
 class Scaled:
     """A tensor is scale (code - zero), nothing else; both () or (size,).
 
-    direct: DequantizeLinear gave it, with no data movement since.
+    direct: DequantizeLinear gave it, with no data movement since; paired: its codes are those of a QuantizeLinear;
+    stated: the file has its zero point.
     """
 
     scale: Float32
     zero: Integers
     element: str
     direct: bool = True
+    paired: bool = False
+    stated: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A tensor is the float result of a product of codes, not yet requantised; limits: Relu and Clip since then."""
+    """A tensor is the float result of a product of codes, not yet requantised; limits: Relu and Clip since then.
+
+    paired: the operand's codes are those of a QuantizeLinear; stated: zero points that have to be are.
+    """
 
     scale: Float32
     kind: str
     element: str
+    paired: bool
+    stated: bool
     limits: tuple[tuple[float | None, float | None], ...] = ()
 
 

@@ -17,9 +17,12 @@ optimisations, and what is therefore read so:
     DQ, DQ -> MatMul or Gemm -> network's output    the accumulator times s_x s_w
 
 and refused, because it is computed in binary32 sums there: float biases; Conv without Q; a Relu before a Q with another
-zero point; int8 inputs with uint8 weights; a product that is read twice; a Reshape between DQ and MatMul.  A sum of
-codes and constant codes (QLinearAdd) is refused because its bits depend on how onnxruntime was compiled: it computes
-fma(s_a/s_y, a, fma(s_b/s_y, b, c)) with a constant c whose own products were contracted, or not.
+zero point; int8 inputs with uint8 weights; a product that is read twice; a Reshape between DQ and MatMul; products of
+int8 codes whose DQ does not follow a Q, or whose Q no DQ (such pairs become uint8 codes, and only these are fused);
+Gemm with Q where DQ of an operand has no zero point.  A Q right after a DQ of another scale is refused because the two
+quantisations are made one, with other bits.  A sum of codes and constant codes (QLinearAdd) is refused because its bits
+depend on how onnxruntime was compiled: it computes fma(s_a/s_y, a, fma(s_b/s_y, b, c)) with a constant c whose own
+products were contracted, or not.
 
 A MatMul, Gemm or Conv is one summation over codes, so its order does not matter, provided that int32 never overflows:
 proved here from the ranges of codes, node by node, or refused.
@@ -108,6 +111,7 @@ class _Lowering:
         self.names: list[str] = []
         self.ranges: list[Ranges] = []
         self.encode: Chain | None = None
+        self.makers = {node.name: node.op for node in graph.nodes}
         self.reads = Counter([operand for node in graph.nodes for operand in node.inputs] + list(graph.outputs))
         index = np.arange(size, dtype=np.int64).reshape(shape)
         if element is None:
@@ -137,6 +141,11 @@ class _Lowering:
     def refusal(self, reason: str) -> UnsupportedOperator:
         return UnsupportedOperator(f"tensor '{self.current}': {reason}")
 
+    def is_dequantised(self, name: str) -> bool:
+        """Whether DequantizeLinear reads the tensor, and nothing else."""
+        readers = [node.op for node in self.graph.nodes if name in node.inputs]
+        return name not in self.graph.outputs and all(isinstance(op, quantised.DequantizeLinear) for op in readers)
+
     def append(self, node: IntegerNode, size: int) -> int:
         self.ranges.append(node_range(node, self.ranges))
         if isinstance(node, Sum):
@@ -164,7 +173,7 @@ class _Lowering:
             case quantised.QuantizeLinear():
                 return self.quantise(op, x)
             case quantised.DequantizeLinear():
-                return self.dequantise(op, x)
+                return self.dequantise(op, x, node.inputs[0])
             case quantised.ToFloat():
                 return replace(x, steps=(*x.steps, ToFloat()), element=None)
             case quantised.IntegerProduct():
@@ -181,13 +190,16 @@ class _Lowering:
             case _:
                 return self.elementwise(op, x)
 
-    def dequantise(self, op: quantised.DequantizeLinear, x: Held) -> Held:
+    def dequantise(self, op: quantised.DequantizeLinear, x: Held, name: str) -> Held:
         assert x.element is not None and not x.steps, f"DequantizeLinear of '{self.current}', which is no code"
         scale, zero = flat_constant(op.scale, x.shape), flat_constant(op.zero, x.shape)
         steps = (ToFloat(), Arithmetic("multiply", scale))
         if x.element not in RANGES:
             return replace(x, steps=steps, element=None)
-        return replace(x, steps=(Shift(zero), *steps), element=None, codes=Scaled(scale, zero, x.element))
+        is_input = x.node == 0 and self.encode is None
+        paired = isinstance(self.makers.get(name), quantised.QuantizeLinear) and not is_input
+        codes = Scaled(scale, zero, x.element, paired=paired, stated=op.stated)
+        return replace(x, steps=(Shift(zero), *steps), element=None, codes=codes)
 
     def elementwise(self, op: Op, x: Held) -> Held:
         if x.element is not None:
@@ -256,6 +268,11 @@ class _Lowering:
             # match: Q(DQ(q)) with the same scale and zero   result: q   holds in: BINARY32
             # (k s) / s is within 2^-22 of k for |k| <= 255, so it is rounded to k.
             return replace(x, steps=(), element=op.element, codes=None)
+        if x.codes is not None:
+            self.refuse(
+                "codes are dequantised and quantised again with another scale or zero point, which runtimes make one "
+                "quantisation; quantise once"
+            )
         divided = replace(x, steps=(*x.steps, Arithmetic("divide", scale)), codes=None)
         return self.rounded(divided, zero, op.element)
 
@@ -348,7 +365,9 @@ class _Lowering:
             self.refuse("the scale of its bias is not that of its products, scale of the operand times of the weights")
         held = self.product(weight.product, codes.zero, weight.bias, replace(x, steps=(), codes=None))
         by_row = flat_constant(quantised.spread_rows(weight.product, scale, len(held.shape)), held.shape)
-        return replace(held, element=None, product=Pending(by_row, kind, codes.element))
+        stated = not weight.is_gemm or (codes.stated and weight.stated)
+        pending = Pending(by_row, kind, codes.element, codes.paired, stated)
+        return replace(held, element=None, product=pending)
 
     def after_product(self, op: Op, x: Held, name: str) -> Held:
         """What may follow a product of dequantised codes: Relu or Clip that saturation does, and QuantizeLinear."""
@@ -382,6 +401,17 @@ class _Lowering:
                     "a Relu or Clip between the product and QuantizeLinear changes values that codes can stand for, so "
                     "that runtimes multiply in float32; quantise before it, or let saturation do it"
                 )
+        if not product.stated:
+            self.refuse(
+                "Gemm of codes without a stated zero point is multiplied in float32 by runtimes; state the zero points "
+                "of both operands, 0 as well, or use MatMul"
+            )
+        if element == "int8" and not (product.paired and self.is_dequantised(self.current)):
+            self.refuse(
+                "a product of int8 codes is one of integers only where its operand and its result stand between "
+                "QuantizeLinear and DequantizeLinear, with nothing else; otherwise runtimes multiply in float32; use "
+                "uint8 codes, or quantise and dequantise both"
+            )
         multiplier = np.asarray(product.scale / op.scale, dtype=np.float32)
         plain = replace(x, steps=(ToFloat(), Arithmetic("multiply", multiplier)), product=None)
         return self.rounded(plain, op.zero, element)

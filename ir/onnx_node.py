@@ -36,11 +36,15 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Dequantised:
-    """A constant that the file holds as codes: scale (codes - zero), both broadcast to the codes."""
+    """A constant that the file holds as codes: scale (codes - zero), both broadcast to the codes.
+
+    stated: the file has the zero point, and does not leave it out for 0.
+    """
 
     codes: Constant
     scale: npt.NDArray[np.float32]
     zero: npt.NDArray[np.int64]
+    stated: bool = True
 
     @property
     def shape(self) -> Shape:

@@ -74,10 +74,14 @@ class QuantizeLinear(_IntegerOnly):
 
 @dataclass(frozen=True, eq=False)
 class DequantizeLinear(_IntegerOnly):
-    """(x - zero) scale: the difference exact, converted to binary32 with one rounding if it is that large."""
+    """(x - zero) scale: the difference exact, converted to binary32 with one rounding if it is that large.
+
+    stated: the file has the zero point, and does not leave it out for 0.
+    """
 
     scale: Float32
     zero: Integers
+    stated: bool = True
     onnx: ClassVar[str] = "DequantizeLinear"
 
     def infer(self, *shapes: Shape) -> Shape:
@@ -148,7 +152,8 @@ class CodedWeight:
     """The codes of a product's weights and bias.
 
     product: the operator with weights (code - zero point), without bias; scale: () or (M,), one a row;
-    bias: int32 codes (M,) or None; bias_scale: theirs; float_bias: the bias is no int32 code.
+    bias: int32 codes (M,) or None; bias_scale: theirs; float_bias: the bias is no int32 code; stated: the file has the
+    zero point of the weights; is_gemm: the file says Gemm.
     """
 
     product: Linear | Conv
@@ -157,6 +162,8 @@ class CodedWeight:
     bias: Integers | None
     bias_scale: Float32 | None
     float_bias: bool
+    stated: bool
+    is_gemm: bool
 
 
 @dataclass(frozen=True, eq=False)

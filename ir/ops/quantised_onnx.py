@@ -120,7 +120,7 @@ def _dequantize(node: OnnxNode) -> tuple[Node, ...]:
     if x.element == "int32" and zero.any():
         node.refuse("int32 codes have no zero point")
     scale, zero = np.broadcast_arrays(_along(node, _scale(node, 1), x.shape), _along(node, zero, x.shape))
-    return node.gives(DequantizeLinear(scale, zero), x)
+    return node.gives(DequantizeLinear(scale, zero, zeros is not None), x)
 
 
 def dequantised(node: OnnxNode) -> Dequantised:
@@ -135,7 +135,7 @@ def dequantised(node: OnnxNode) -> Dequantised:
     if codes.dtype == np.int32 and zero.any():
         node.refuse("int32 codes have no zero point")
     scale = _along(node, _scale(node, 1), codes.shape)
-    return Dequantised(codes, scale, np.asarray(_along(node, zero, codes.shape)))
+    return Dequantised(codes, scale, np.asarray(_along(node, zero, codes.shape)), zeros is not None)
 
 
 def quantised(node: OnnxNode) -> Constant:
@@ -302,7 +302,7 @@ def _coded_weight(node: OnnxNode) -> CodedWeight | None:
         product, scale, weight.codes.dtype.name,
         bias.codes.astype(np.int64) if is_code and isinstance(bias, Dequantised) else None,
         bias.scale if is_code and isinstance(bias, Dequantised) else None,
-        (bias is not None and not is_code) or scaled,
+        (bias is not None and not is_code) or scaled, weight.stated, node.kind == "Gemm",
     )  # fmt: skip
 
 
