@@ -3,9 +3,9 @@
 A property may speak of several networks, and twice of one.  Each is given by its name; the certificate must have been
 made for these names with these bytes, in the order of the property's declarations, and the checker joins the networks.
 
-    farkas-check CERTIFICATE --network NET.onnx --property QUERY.vnnlib [--semantics S] [--verdict V] [--tier exact]
+    farkas-check CERTIFICATE --network [f=]NET.onnx... --property QUERY.vnnlib [--semantics S] [--verdict V]
 
-Exit codes: 0 accepted; 2 usage, or a network or property that cannot be read; 3 rejected.
+Exit codes: 0 accepted; 2 usage, or a network or property that cannot be read or do not fit; 3 rejected.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farkas.checker import container, property2, replay
+from farkas.checker.builder import Shape
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker.integer import integer_network
 from farkas.checker.kernel import Reference
@@ -102,15 +103,18 @@ def read_asked(text: bytes) -> tuple[Property, tuple[property2.Network, ...]]:
 def bind(declared: Sequence[property2.Network], networks: Networks) -> Named:
     """(name, bytes) of every declared network, in order; a property about one network gives it no name.
 
-    A network that equals another has its file, given or not.  Raises MalformedInput for names that are missing, too
-    many, or given twice, and for a copy with a file of its own.
+    A network that equals another has its file, given or not, and a single file needs no name.  Raises MalformedInput
+    for names that are missing, too many, or given twice, and for a copy with a file of its own.
     """
     pairs = [("", networks)] if isinstance(networks, bytes) else list(networks)
+    models = {network.model for network in declared}
     files = dict(pairs)
     if len(files) < len(pairs) or not files:
         raise MalformedInput("network", f"every network has a name of its own; found {[name for name, _ in pairs]}")
-    if not declared or (len(declared) == 1 and files.keys() == {""}):
+    if not declared:
         return pairs if len(pairs) > 1 else [("", pairs[0][1])]
+    if files.keys() == {""} and len(models) == 1:
+        files = dict.fromkeys(models, files[""])
     bound: dict[str, bytes] = {}
     for network in declared:
         own = files.pop(network.name, None)
@@ -136,15 +140,19 @@ def _load(
 ) -> tuple[Query, Program, tuple[str, ...]]:
     program, interfaces = read_networks(networks)
     for network, own in zip(declared, interfaces, strict=False):
-        _check_sizes(f"for {network.name} ", (network.inputs, network.outputs), own.sizes)
-    _check_sizes("", (parsed.inputs, parsed.outputs), (program.sizes[0], program.sizes[program.output]))
+        _check_shapes(f"inputs of {network.name!r}", network.inputs, own.inputs)
+        _check_shapes(f"outputs of {network.name!r}", network.outputs, own.outputs)
+    sizes = (program.sizes[0], program.sizes[program.output])
+    if (parsed.inputs, parsed.outputs) != sizes:
+        found = f"{parsed.inputs} inputs and {parsed.outputs} outputs"
+        raise MalformedInput("property", f"it has {found}, the network {sizes[0]} and {sizes[1]}")
     return build_query(integer_network(program), parsed, semantics), program, parsed.vacuous
 
 
-def _check_sizes(where: str, found: tuple[int, int], sizes: tuple[int, int]) -> None:
-    if found != sizes:
-        has = f"it has {where}{found[0]} inputs and {found[1]} outputs"
-        raise MalformedInput("property", f"{has}, the network {sizes[0]} and {sizes[1]}")
+def _check_shapes(what: str, declared: Sequence[Shape], found: Sequence[Shape]) -> None:
+    """Equal but for dimensions of 1, which move no element."""
+    if [[n for n in shape if n != 1] for shape in declared] != [[n for n in shape if n != 1] for shape in found]:
+        raise MalformedInput("property", f"it declares {what} of shapes {list(declared)}, the file has {list(found)}")
 
 
 def check(
@@ -227,15 +235,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="farkas-check", description="Check a certificate with the trusted checker.")
     parser.add_argument("certificate", type=Path)
-    parser.add_argument("--network", required=True, metavar="[NAME=]FILE", help="the ONNX file, .gz accepted")
+    network = "an ONNX file, .gz accepted; with its name where the property declares several networks"
+    parser.add_argument("--network", required=True, action="append", metavar="[NAME=]FILE", help=network)
     parser.add_argument("--property", required=True, type=Path, metavar="FILE", help="the VNN-LIB file, .gz accepted")
     parser.add_argument("--semantics", choices=SEMANTICS, default=DEFAULT_SEMANTICS)
     parser.add_argument("--verdict", choices=container.VERDICTS, help="the expected verdict (default: either)")
     parser.add_argument("--tier", choices=["exact"], default="exact")
     options = parser.parse_args(argv)
     try:
-        network = _network_path(options.network).read_bytes()
-        files = options.certificate.read_bytes(), network, options.property.read_bytes()
+        networks = [(name, path.read_bytes()) for name, path in map(_named_path, options.network)]
+        files = options.certificate.read_bytes(), networks, options.property.read_bytes()
         accepted = check(*files, semantics=options.semantics, verdict=options.verdict)
     except (MalformedInput, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -251,10 +260,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _network_path(text: str) -> Path:
-    """The path of `[f=]NET.onnx`; a file whose name contains '=' is taken as it stands."""
+def _named_path(text: str) -> tuple[str, Path]:
+    """Name and path of `[f=]NET.onnx`; a file whose name contains '=' is taken as it stands."""
     path = Path(text)
-    return path if path.exists() or "=" not in text else Path(text.partition("=")[2])
+    if path.exists() or "=" not in text:
+        return "", path
+    name, _, rest = text.partition("=")
+    return name, Path(rest)
 
 
 if __name__ == "__main__":

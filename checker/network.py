@@ -38,11 +38,6 @@ class Interface:
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
 
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """The elements of all inputs, and of all outputs."""
-        return sum(map(prod, self.inputs)), sum(map(prod, self.outputs))
-
 
 def read_network(data: bytes) -> Program:
     """The steps of the ONNX network in `data` (decompressed).  Raises MalformedInput."""

@@ -40,13 +40,13 @@ _COMPARISONS = frozenset(("<=", ">=", "<", ">", "==", "!="))
 class Network:
     """A declared network; model: the network whose file it is, its own name unless it equals another.
 
-    inputs, outputs: the elements of all its inputs and outputs; element: "real" or an ONNX type.
+    inputs, outputs: the shapes as declared; element: "real" or an ONNX type.
     """
 
     name: str
     model: str
-    inputs: int
-    outputs: int
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
     element: str
 
 
@@ -186,7 +186,6 @@ class _Reader:
             model = other if first.head == "equal-to" else name
             self.related.add(name)
             self.shapes[name] = self.shapes[other]
-        before = tuple(self.sizes)
         declared = [self._tensor(item) for item in rest]
         kinds = [tensor.is_output for tensor in declared]
         if set(kinds) != {False, True} or kinds != sorted(kinds):
@@ -194,8 +193,8 @@ class _Reader:
         shape = [(t.is_output, t.element, t.shape) for t in declared]
         if self.shapes.setdefault(name, shape) != shape:
             self.fail("the inputs and outputs are not those of the network that it equals or resembles", tree.at)
-        sizes = [now - then for now, then in zip(self.sizes, before, strict=True)]
-        self.networks[name] = Network(name, model, sizes[0], sizes[1], declared[0].element)
+        inputs, outputs = (tuple(t.shape for t in declared if t.is_output == side) for side in (False, True))
+        self.networks[name] = Network(name, model, inputs, outputs, declared[0].element)
 
     def _other(self, tree: _List) -> str:
         words = [item.text for item in tree.items if isinstance(item, _Word)]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farkas.checker.check import check, load_query
+from farkas.checker.check import check, load_query, main
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker_fast.kernel import accelerated_kernel
 from farkas.engine.options import Options
@@ -240,13 +241,34 @@ def test_a_certificate_of_other_declarations_is_not_accepted() -> None:
         check(certificate, files(query.parts), other, semantics="real")
 
 
+def test_the_command_line_takes_every_network_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    query, certificate = shifted()
+    contents = {"c.nnc": certificate, "q.vnnlib": query.property_bytes, "f.onnx": RISING.data, "g.onnx": SHIFTED.data}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+
+    def exit_code(*networks: str) -> int:
+        words = [str(tmp_path / "c.nnc"), "--property", str(tmp_path / "q.vnnlib"), "--semantics", "real"]
+        for network in networks:
+            name, _, file = network.partition("=")
+            words += ["--network", f"{name}={tmp_path / file}"]
+        return main(words)
+
+    assert exit_code("f=f.onnx", "g=g.onnx") == 0
+    assert "network g sha256: " in capsys.readouterr().out
+    assert exit_code("f=g.onnx", "g=f.onnx") == 3
+    assert exit_code("f=f.onnx") == 2
+    assert "about a network 'g', which is not given" in capsys.readouterr().err
+
+
 def test_a_copy_needs_no_file_and_may_not_have_one_of_its_own() -> None:
     never = "(assert (== X_f[0,0] X_g[0,0])) (assert (<= Y_g[0,0] (- Y_f[0,0] 0.5)))"
     text = text_of("fg", 1, never, copies=True)
     query = asked([Part(name, RISING.graph, RISING.data) for name in "fg"], text, Semantics.REAL)
     verdict = certified(query)
     assert isinstance(verdict, Holds) and verdict.certificate is not None
-    for given_as in ([("f", RISING.data)], [("f", RISING.data), ("g", RISING.data)]):
+    named = [("f", RISING.data)], [("f", RISING.data), ("g", RISING.data)]
+    for given_as in (RISING.data, *named):
         accepted = check(verdict.certificate, given_as, text, semantics="real")
         assert len({digest for _, digest in accepted.networks}) == 1
         lines = accepted.lines()
@@ -256,7 +278,7 @@ def test_a_copy_needs_no_file_and_may_not_have_one_of_its_own() -> None:
         check(verdict.certificate, [("f", RISING.data), ("g", SHIFTED.data)], text, semantics="real")
 
 
-def test_declared_sizes_are_those_of_each_network() -> None:
+def test_declared_shapes_are_those_of_each_network() -> None:
     """Together they fit, one by one they do not."""
     one, two = dense([([[1.0]], [0.0])]), dense([([[1.0, 1.0]], [0.0])])
     text = b"""(vnnlib-version <2.0>)
@@ -270,7 +292,7 @@ def test_declared_sizes_are_those_of_each_network() -> None:
     swapped = [("f", two.data), ("g", one.data)]
     with pytest.raises(CertificateRejected, match="another network"):
         check(verdict.certificate, swapped, text, semantics="real")
-    with pytest.raises(MalformedInput, match="for f 1 inputs and 1 outputs, the network 2 and 1"):
+    with pytest.raises(MalformedInput, match=r"inputs of 'f' of shapes \[\(1,\)\], the file has \[\(1, 2\)\]"):
         load_query(swapped, text, "real")
 
 
