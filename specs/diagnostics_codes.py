@@ -1,0 +1,123 @@
+"""The codes of diagnostics: what kind of mistake each is, and why it is one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a code says in a few words, and why, with what to write instead."""
+
+    title: str
+    text: str
+
+
+_ALL = {
+    "FK101": Explanation(
+        "chained comparison",
+        "Python evaluates `lo <= x <= hi` as `(lo <= x) and (x <= hi)`, and `and` asks the first condition for a truth "
+        "value, which it has only once x has one.  Write fk.between(lo, x, hi).",
+    ),
+    "FK102": Explanation(
+        "`and` or `or` between conditions",
+        "Python's `and` and `or` choose one of their operands by its truth value; they cannot be overloaded.  Write "
+        "`&` and `|`, with parentheses around every comparison.",
+    ),
+    "FK103": Explanation(
+        "`not` before a condition", "Python's `not` wants a truth value and cannot be overloaded.  Write `~(...)`."
+    ),
+    "FK104": Explanation(
+        "branch on a condition",
+        "`if`, `while`, `assert` and conditional expressions run once, when the specification is built, and not once "
+        "for each input.  Say `fk.implies(condition, consequence)`.",
+    ),
+    "FK105": Explanation(
+        "truth value of a condition",
+        "Functions such as Python's own all, any, min, max and sorted, and the operator `in`, ask conditions for their "
+        "truth values.  Use fk.all, fk.any, fk.min, fk.max.",
+    ),
+    "FK106": Explanation(
+        "logical operator between values",
+        "`&`, `|` and `~` bind more tightly than comparisons: `x >= 0 & x <= 1` means `x >= (0 & x) <= 1`.  Put every "
+        "comparison in parentheses.",
+    ),
+    "FK201": Explanation(
+        "text that is no number", "Strings are decimal numbers or quotients of two: '0.1', '-2e-3', '1/255'."
+    ),
+    "FK202": Explanation("number that is not finite", "NaN and infinities have no place in exact arithmetic."),
+    "FK203": Explanation(
+        "value that is no number",
+        "Numbers are int, float (its shortest decimal), str (a rational), Fraction, Decimal and NumPy's numbers (their "
+        "binary values).  Truth values, complex numbers and conditions are none.",
+    ),
+    "FK204": Explanation(
+        "number that was computed in floating point",
+        "A float stands for its shortest decimal: 0.1 is one tenth.  One with 15 digits and more is the rounded result "
+        "of a computation, and its decimals are exact about the wrong number.  Write the quotient as a string.",
+    ),
+    "FK301": Explanation("shapes that do not fit", "Shapes broadcast as in NumPy: equal, or 1, from the last axis on."),
+    "FK302": Explanation("index that selects nothing", "Indices are those of NumPy arrays, and labels."),
+    "FK303": Explanation("shape of another size", "A reshaped tensor has as many entries as before."),
+    "FK304": Explanation(
+        "shapes that do not multiply", "In `a @ b` the last axis of a is as long as the one before the last of b."
+    ),
+    "FK305": Explanation("input of another shape", "A network is called with tensors of the shapes of its inputs."),
+    "FK306": Explanation(
+        "axes in another order",
+        "The tensor has the network's axes in another order, as NHWC beside NCHW.  Transposing and reshaping are "
+        "different things: a reshape would put pixels in the wrong places without a complaint.",
+    ),
+    "FK307": Explanation("ragged list", "The rows of a nested list have one length."),
+    "FK308": Explanation("labels that do not fit", "Labels are distinct names, one for every entry of the variable."),
+    "FK309": Explanation("unknown label", "Attributes of a tensor are its own and its labels."),
+    "FK310": Explanation("shape that is none", "A shape is a tuple of positive integers."),
+    "FK311": Explanation("axis that there is not", "Axes count from 0, or from -1 backwards."),
+    "FK312": Explanation("number of inputs", "A network is called with one tensor for each of its inputs."),
+    "FK313": Explanation("reduction of nothing", "The greatest, least or mean of no entries is nothing."),
+    "FK401": Explanation(
+        "product of expressions",
+        "Specifications are linear: one factor of a product is a number.",
+    ),
+    "FK402": Explanation("division by an expression", "Specifications are linear: multiply by the divisor first."),
+    "FK403": Explanation("power", "Specifications are linear; abs, min, max, linf and l1 are there."),
+    "FK404": Explanation(
+        "input that is computed",
+        "The entries of a network's input are entries of variables, each as it is: they may be sliced, reshaped and "
+        "transposed, but not computed with.",
+    ),
+    "FK405": Explanation("position that there is not", "argmax and argmin are positions from 0 on."),
+    "FK406": Explanation(
+        "position compared with something else", "argmax and argmin compare with integers and each other."
+    ),
+    "FK407": Explanation("division by zero", "A divisor is not 0."),
+    "FK501": Explanation(
+        "nothing is given", "`given` says which inputs are meant; every input has a bound on both sides."
+    ),
+    "FK502": Explanation("input without a bound", "`given` bounds every input of every network on both sides."),
+    "FK503": Explanation(
+        "no input is given", "The bounds in `given` contradict each other: whatever is proved is about no input at all."
+    ),
+    "FK504": Explanation("constant conclusion", "`prove` is true or false whatever the inputs are."),
+    "FK505": Explanation("conclusion about inputs only", "`prove` mentions no output, so no network takes part in it."),
+    "FK506": Explanation("no condition", "`given`, `prove` and logical operators take comparisons of expressions."),
+    "FK507": Explanation(
+        "too many cases",
+        "Absolute values, maxima and disjunctions multiply the cases of a specification.  The l1 norm of n entries "
+        "has 2^n; linf has none.",
+    ),
+    "FK508": Explanation("too deeply nested", "Use fk.all and fk.any on lists instead of one operator after another."),
+    "FK509": Explanation("no network", "A specification speaks about the output of some network."),
+    "FK510": Explanation("several networks", "Specifications about one call of one network can be checked so far."),
+    "FK511": Explanation("variable that no network takes", "Every entry of a variable is an input of some network."),
+}
+
+CODES: Mapping[str, Explanation] = MappingProxyType(_ALL)
+
+
+def explain(code: str) -> str:
+    """What a code means and what to write instead; the list of all codes for one that there is not."""
+    known = CODES.get(code.upper())
+    if known is None:
+        return f"there is no code '{code}'; known are\n" + "\n".join(f"  {c}  {e.title}" for c, e in CODES.items())
+    return f"{code.upper()}: {known.title}\n{known.text}"

@@ -1,0 +1,117 @@
+"""Variables, and networks called with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from farkas.ir.op import Shape
+from farkas.specs.diagnostics import fail
+from farkas.specs.language_forms import Application, Callee, Entry, Form, Greatest, Variable, leaf, text
+from farkas.specs.language_tensors import Tensor
+
+
+class Declared(NamedTuple):
+    """An input of a network: its name and shape."""
+
+    name: str
+    shape: Shape
+
+
+def var(of: Declared | Sequence[int] | int, *, name: str = "x", labels: Sequence[str] = ()) -> Tensor:
+    """A variable of the shape of a network's input (`net.input`), or of any other.
+
+    labels: names of its entries in row-major order, which become attributes; none, or one for each.
+    Two calls make two variables, whatever their names.  Raises SpecError.
+    """
+    shape = _shape(of.shape if isinstance(of, Declared) else of)
+    _require_labels(labels, prod(shape))
+    variable = Variable(name, shape, tuple(labels))
+    forms = tuple([leaf((variable, k)) for k in range(prod(shape))])
+    return Tensor(shape, forms, tuple(labels))
+
+
+def _shape(shape: object) -> Shape:
+    lengths = (shape,) if isinstance(shape, int | np.integer) else shape
+    if not isinstance(lengths, Sequence) or not all(_is_length(length) for length in lengths):
+        fail("FK310", found=str(shape)[:60], wanted="net.input, or positive lengths", fix="fk.var(net.input)")
+    return tuple(int(length) for length in lengths)
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
+
+
+def _require_labels(labels: Sequence[str], size: int) -> None:
+    wanted, fix = f"{size} distinct names", "one name for each entry, in row-major order"
+    if isinstance(labels, str) or (labels and len(labels) != size):
+        fail("FK308", found=f"{len(labels)} labels for {size} entries", wanted=wanted, fix=fix)
+    for k, label in enumerate(labels):
+        if not isinstance(label, str) or not label.isidentifier() or label.startswith("_"):
+            fail(
+                "FK308", found=f"the label {label!r}", wanted="a name of Python", fix="letters, digits and underscores"
+            )
+        if label in labels[:k]:
+            fail("FK308", found=f"the label '{label}' twice", wanted=wanted, fix=fix)
+        if hasattr(Tensor, label):
+            fail("FK308", found=f"the label '{label}', which every tensor has", wanted=wanted, fix=f"'{label}_value'")
+
+
+def call(network: Callee, *arguments: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of one execution of a network; raises SpecError when the arguments do not fit its inputs."""
+    graph = network.graph
+    if len(arguments) != len(graph.inputs):
+        names = ", ".join(name for name, _ in graph.inputs)
+        fail(
+            "FK312", found=f"{len(arguments)} tensors", wanted=f"{len(graph.inputs)}: {names}",
+            fix="one tensor for each input",
+        )  # fmt: skip
+    entries: list[Entry] = []
+    for (name, shape), argument in zip(graph.inputs, arguments, strict=True):
+        if not isinstance(argument, Tensor):
+            fail(
+                "FK404", found=f"{type(argument).__name__} as input '{name}'", wanted="a variable",
+                fix="x = fk.var(net.input), and x == the numbers in `given`",
+            )  # fmt: skip
+        _require_shape(name, shape, argument)
+        entries.extend(_entry(form) for form in argument.forms)
+    outputs = tuple(tuple(graph.shapes[name]) for name in graph.outputs)
+    application = Application(network, tuple(entries), outputs)
+    values, start = [], 0
+    for shape in outputs:
+        forms = tuple([leaf((application, k)) for k in range(start, start + prod(shape))])
+        values.append(Tensor(shape, forms))
+        start += prod(shape)
+    return tuple(values)
+
+
+def _entry(form: Form) -> Entry:
+    """The entry of a variable that a form is."""
+    entries = [key for key in form.terms if not isinstance(key, Greatest) and isinstance(key[0], Variable)]
+    if len(entries) != 1 or form != ({entries[0]: 1}, 0):
+        fail(
+            "FK404", found=text(form), wanted="entries of variables, each as it is",
+            fix="call the network with a variable, and state in `given` what it has to do with others",
+        )  # fmt: skip
+    return entries[0]
+
+
+def _require_shape(name: str, shape: Shape, argument: Tensor) -> None:
+    found = argument.shape
+    if found == shape:
+        return
+    wanted = f"shape {tuple(shape)} of input '{name}'"
+    if len(found) == len(shape) and sorted(found) == sorted(shape):
+        axes = next(order for order in permutations(range(len(shape))) if tuple(found[k] for k in order) == shape)
+        fail(
+            "FK306", found=f"shape {found}", wanted=wanted,
+            fix=f".transpose({', '.join(map(str, axes))}) if these are the same axes in another order",
+        )  # fmt: skip
+    fix = (
+        f".reshape({shape}) if the order of the entries is right" if prod(found) == prod(shape) else "fk.var(net.input)"
+    )
+    fail("FK305", found=f"shape {found}", wanted=wanted, fix=fix)

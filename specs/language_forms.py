@@ -1,0 +1,214 @@
+"""Scalar expressions of a specification: linear forms over leaves, in exact rationals.
+
+A leaf is an entry of a variable, an entry of a network's output, or the greatest of several forms.  With the last one
+all of abs, min, max, linf and l1 are linear forms:
+
+    |a| = max(a, -a)    min(a, b) = -max(-a, -b)    linf(v) = max over all entries and their negatives
+
+and they disappear from a comparison without a case distinction on their arguments (`farkas.specs.language_formulas`).
+Forms are made in large numbers (one for each pixel), so they are tuples, and forms share the dictionary of their terms
+where they can.  Nobody changes one after it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from typing import NamedTuple, Protocol
+
+from farkas.ir.graph import Graph
+from farkas.ir.op import Shape
+from farkas.specs.diagnostics import fail
+
+MAX_DEPTH = 100  # of maxima in maxima, and of formulas in formulas
+
+ZERO, ONE, MINUS_ONE = Fraction(0), Fraction(1), Fraction(-1)
+
+
+class Callee(Protocol):
+    """A network that can be called: `farkas.api.Network` is one."""
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Variable:
+    """What a specification quantifies over; two variables are never the same, whatever their names."""
+
+    name: str
+    shape: Shape
+    labels: tuple[str, ...] = ()
+
+    def entry(self, index: int) -> str:
+        """The name of an entry, by its position in row-major order."""
+        if self.labels:
+            return f"{self.name}.{self.labels[index]}"
+        return f"{self.name}{_position(index, self.shape)}"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Application:
+    """One call of a network; each is a copy with executions of its own.
+
+    arguments: the entry that each input of the network is, over all input tensors, in row-major order.
+    outputs: the shape of every output tensor.
+    """
+
+    network: Callee
+    arguments: tuple[Entry, ...]
+    outputs: tuple[Shape, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of output values."""
+        return sum(map(prod, self.outputs))
+
+    def entry(self, index: int) -> str:
+        """The name of an output value, over all output tensors in row-major order."""
+        return f"{self.network.name or 'network'}(...)[{index}]"
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Greatest:
+    """The greatest of at least one form."""
+
+    options: tuple[Form, ...]
+    depth: int
+
+
+Entry = tuple[Variable | Application, int]
+Leaf = Entry | Greatest
+
+
+class Form(NamedTuple):
+    """`sum terms + constant`; coefficients are not 0, so a form without terms is a constant."""
+
+    terms: dict[Leaf, Fraction]
+    constant: Fraction
+
+
+def number(value: Fraction) -> Form:
+    """The form that is a number."""
+    return Form({}, value)
+
+
+def leaf(source: Leaf) -> Form:
+    """The form that is one leaf."""
+    return Form({source: ONE}, ZERO)
+
+
+def add(left: Form, right: Form) -> Form:
+    """left + right."""
+    if not right.terms:
+        return Form(left.terms, left.constant + right.constant)
+    if not left.terms:
+        return Form(right.terms, left.constant + right.constant)
+    return combination([(left, ONE), (right, ONE)])
+
+
+def subtract(left: Form, right: Form) -> Form:
+    """left - right."""
+    if not right.terms:
+        return Form(left.terms, left.constant - right.constant)
+    return add(left, negated(right))
+
+
+def negated(form: Form) -> Form:
+    """-form."""
+    return Form({key: -value for key, value in form.terms.items()}, -form.constant)
+
+
+def scaled(form: Form, factor: Fraction) -> Form:
+    """factor * form."""
+    if factor == 1:
+        return form
+    return Form({key: value * factor for key, value in form.terms.items()} if factor else {}, form.constant * factor)
+
+
+def combination(weighted: Iterable[tuple[Form, Fraction]]) -> Form:
+    """The sum of forms times factors."""
+    terms: dict[Leaf, Fraction] = {}
+    constant = ZERO
+    for form, factor in weighted:
+        if not factor:
+            continue
+        constant += form.constant * factor
+        for key, value in form.terms.items():
+            known = terms.get(key)
+            terms[key] = value * factor if known is None else known + value * factor
+    return Form({key: value for key, value in terms.items() if value}, constant)
+
+
+def times(left: Form, right: Form) -> Form:
+    """left * right, one of them a number; raises SpecError."""
+    if left.terms and right.terms:
+        fail(
+            "FK401", found=f"the product of {text(left)} and {text(right)}", wanted="a product with a number",
+            fix="bound the factors, or multiply by numbers only",
+        )  # fmt: skip
+    return scaled(left, right.constant) if left.terms else scaled(right, left.constant)
+
+
+def greatest(forms: Sequence[Form]) -> Form:
+    """The greatest of at least one form; raises SpecError when maxima are nested too deeply."""
+    if all(not form.terms for form in forms):
+        return number(max(form.constant for form in forms))
+    options: list[Form] = []
+    for form in forms:
+        options.extend(_options(form))
+    if len(options) == 1:
+        return options[0]
+    depth = 1 + max((key.depth for form in options for key in form.terms if isinstance(key, Greatest)), default=0)
+    if depth > MAX_DEPTH:
+        fail("FK508", found=f"{depth} maxima in each other", wanted=f"at most {MAX_DEPTH}", fix="fk.max on one list")
+    return leaf(Greatest(tuple(options), depth))
+
+
+def _options(form: Form) -> tuple[Form, ...]:
+    """The options of a form that is nothing but a maximum; otherwise the form itself."""
+    if len(form.terms) == 1 and not form.constant:
+        ((key, factor),) = form.terms.items()
+        if isinstance(key, Greatest) and factor == 1:
+            return key.options
+    return (form,)
+
+
+def least(forms: Sequence[Form]) -> Form:
+    """The least of at least one form."""
+    return negated(greatest([negated(form) for form in forms]))
+
+
+def absolute(form: Form) -> Form:
+    """The absolute value."""
+    return greatest([form, negated(form)])
+
+
+def text(form: Form) -> str:
+    """The form for people; long ones are cut."""
+    parts = [_term(key, value) for key, value in list(form.terms.items())[:4]]
+    if len(form.terms) > 4:
+        parts.append("...")
+    if form.constant or not parts:
+        parts.append(str(form.constant))
+    return " + ".join(parts).replace("+ -", "- ")
+
+
+def _term(key: Leaf, factor: Fraction) -> str:
+    name = f"max of {len(key.options)}" if isinstance(key, Greatest) else key[0].entry(key[1])
+    return name if factor == 1 else f"-{name}" if factor == -1 else f"{factor}*{name}"
+
+
+def _position(index: int, shape: Shape) -> str:
+    """The indices of a position in row-major order."""
+    if not shape:
+        return ""
+    indices = []
+    for length in reversed(shape):
+        index, rest = divmod(index, length)
+        indices.append(rest)
+    return "[" + ", ".join(map(str, reversed(indices))) + "]"
