@@ -140,9 +140,7 @@ class MilpArm:
         self._trees.pop(case, None)
 
     def reopen(self, case: int, node: int, budget: Budget) -> None:
-        self._cases.done.pop(case, None)
-        if case not in self._cases.left:
-            self._cases.left.append(case)
+        self._cases.reopen(case)
         self._trees[case].reopen(node)
 
     def proof(self, case: int) -> ProofTree | None:

@@ -134,6 +134,12 @@ class Cases:
         if case in self.left:
             self.left.remove(case)
 
+    def reopen(self, case: int) -> None:
+        """A leaf of a case's tree is open again."""
+        self.done.pop(case, None)
+        if case not in self.left:
+            self.left.append(case)
+
     def proved(self) -> list[tuple[int, ProofTree]]:
         fresh, self.fresh = self.fresh, []
         return fresh

@@ -97,9 +97,7 @@ class ReluArm:
         self.roots.forget(case)
 
     def reopen(self, case: int, node: int, budget: Budget) -> None:
-        self._cases.done.pop(case, None)
-        if case not in self._cases.left:
-            self._cases.left.append(case)
+        self._cases.reopen(case)
         self.searches[case].reopen(node, budget)
 
     def proof(self, case: int) -> ProofTree | None:
