@@ -108,6 +108,7 @@ def read_about_one_network(data: bytes) -> Property:
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
+        self.names: set[str] = set()
         self.tensors: dict[str, _Tensor] = {}
         self.networks: dict[str, Network] = {}
         self.shapes: dict[str, list[tuple[bool, str, tuple[int, ...]]]] = {}
@@ -223,8 +224,9 @@ class _Reader:
 
     def _fresh(self, tree: _Tree) -> str:
         name = tree.text if isinstance(tree, _Word) else ""
-        if not _NAME.fullmatch(name) or name in self.tensors or name in self.networks:
+        if not _NAME.fullmatch(name) or name in self.names:
             self.fail(f"a new name was expected, found {name[:40]!r}", tree.at)
+        self.names.add(name)
         return name
 
     def _indices(self, word: str, at: int) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
 """`farkas supports`: capabilities in the words of the VNN-LIB 2.0 standard, chapter on the solver's command line.
 
 What is said here is what works: VNN-LIB 1.0 and 2.x (of 2.1 all but `initialized`), several inputs, outputs and
-networks, atoms linear in inputs and outputs together, properties brought to disjunctive normal form.  int8 and uint8 are those of
-quantised networks, whose inputs may be codes themselves; such a network is asked about alone.  float64 is missing from
-the element types although such networks are read: their verdicts are about the reals (type `real`), not about float64
-executions.
+networks, atoms linear in inputs and outputs together, properties brought to disjunctive normal form.  int8 and uint8
+are those of quantised networks, whose inputs may be codes themselves; such a network is asked about alone.  float64 is
+missing from the element types although such networks are read: their verdicts are about the reals (type `real`), not
+about float64 executions.
 """
 
 from __future__ import annotations

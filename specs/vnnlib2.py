@@ -83,6 +83,7 @@ class _Reader:
         self.depth = 0
         self.networks: dict[str, NetworkDeclaration] = {}
         self.tensors: dict[str, Tensor] = {}
+        self.names: set[str] = set()  # of both: they share one name space
         self.starts = (0, 0)  # lengths of X and Y so far
         self.version = VERSIONS[0]
         self.known: dict[tuple[str, str], Linear] = {}  # elements by their texts
@@ -237,8 +238,9 @@ class _Reader:
 
     def fresh(self, name: str) -> str:
         """A name that is not taken yet."""
-        if name in self.networks or name in self.tensors:
+        if name in self.names:
             self.fail(f"found the name '{name}' a second time, wanted one that is not in use", self.at - 1)
+        self.names.add(name)
         return name
 
     def shape(self) -> tuple[int, ...]:

@@ -78,7 +78,8 @@ def _holds(tree: Tree, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
     if tree[0] == "or":
         return any(_holds(part, x, y) for part in tree[1])
     operator, left, right = tree[0], _value(tree[1], x, y), _value(tree[2], x, y)
-    return {"<=": left <= right, ">=": left >= right, "<": left < right, ">": left > right}[operator]
+    truth = {"<=": left <= right, ">=": left >= right, "<": left < right, ">": left > right}
+    return {**truth, "==": left == right, "!=": left != right}[operator]
 
 
 def bounds(i: int, low: str, high: str) -> list[Tree]:
