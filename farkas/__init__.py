@@ -5,6 +5,10 @@
     net = fk.load("controller.onnx")
     result = fk.verify(net, "safe.vnnlib", timeout=60)
 
+    x = fk.var(net.input, labels=("height", "speed"))
+    spec = fk.Spec(given=[fk.between(0, x.height, 1), fk.between("-0.1", x.speed, "0.1")], prove=fk.argmax(net(x)) == 2)
+    result = spec.check(timeout=60)
+
 The public names load on first use (PEP 562).  Laziness is not only for speed: `import farkas.checker`
 runs this file first, and the checker's claim to stand on the standard library alone would be empty
 if this file imported the engine (tests/test_checker_purity.py).
@@ -14,11 +18,37 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["Holds", "Network", "Unknown", "Violated", "__version__", "agree", "export", "load", "verify", "verify_all"]
+__all__ = [
+    "Holds", "Network", "Spec", "SpecError", "SpecWarning", "Unknown", "Violated", "__version__", "abs", "agree", "all",
+    "any", "argmax", "argmin", "between", "dot", "explain", "export", "implies", "l1", "linf", "load", "max", "maximum",
+    "mean", "min", "minimum", "sum", "var", "verify", "verify_all",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from farkas.api import Network, agree, export, load, verify, verify_all
     from farkas.engine.verdict import Holds, Unknown, Violated
+    from farkas.spec import Spec
+    from farkas.specs.diagnostics import SpecError, SpecWarning
+    from farkas.specs.diagnostics_codes import explain
+    from farkas.specs.language import (
+        abs,
+        all,
+        any,
+        argmax,
+        argmin,
+        between,
+        dot,
+        implies,
+        l1,
+        linf,
+        max,
+        maximum,
+        mean,
+        min,
+        minimum,
+        sum,
+        var,
+    )
 else:
     # In the else branch, so that type checkers still reject names that do not exist.
     def __getattr__(name: str) -> object:
@@ -35,7 +65,16 @@ else:
             "Holds": "farkas.engine.verdict",
             "Unknown": "farkas.engine.verdict",
             "Violated": "farkas.engine.verdict",
-        }
+            "Spec": "farkas.spec",
+            "SpecError": "farkas.specs.diagnostics",
+            "SpecWarning": "farkas.specs.diagnostics",
+            "explain": "farkas.specs.diagnostics_codes",
+            **dict.fromkeys(
+                ("abs", "all", "any", "argmax", "argmin", "between", "dot", "implies", "l1", "linf", "max", "maximum",
+                 "mean", "min", "minimum", "sum", "var"),
+                "farkas.specs.language",
+            ),
+        }  # fmt: skip
         if name not in homes:
             raise AttributeError(f"module 'farkas' has no attribute {name!r}")
         value = getattr(import_module(homes[name]), name)

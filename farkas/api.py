@@ -53,6 +53,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from farkas.engine.integer_agreement import Agreement
+    from farkas.specs.language_calls import Declared
+    from farkas.specs.language_tensors import Tensor
 
 FilePath = str | os.PathLike[str]
 Asked = FilePath | bytes | Property | Question
@@ -88,6 +90,25 @@ class Network:
     def outputs(self) -> int:
         """The number of output values, over all output tensors."""
         return sum(prod(self.graph.shapes[name]) for name in self.graph.outputs)
+
+    @property
+    def input(self) -> Declared:
+        """The one input tensor, as `farkas.var` takes it; raises SpecError when there are several."""
+        from farkas.specs.language_calls import only_input
+
+        return only_input(self)
+
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """The one output tensor of an execution on variables, in a specification; raises SpecError."""
+        from farkas.specs.language_calls import only_output
+
+        return only_output(self, arguments)
+
+    def outputs_at(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """All output tensors of an execution on variables, in a specification; raises SpecError."""
+        from farkas.specs.language_calls import call
+
+        return call(self, *arguments)
 
     def info(self) -> str:
         """What the network is, in a few lines: element type, inputs, outputs, operators, digest."""

@@ -43,15 +43,17 @@ class Spec:
         self, *, timeout: float | None = None, semantics: Semantics | str | None = None, **options: Any
     ) -> Verdict:
         """Does it hold?  timeout: seconds; options: those of `farkas.verify`."""
-        return verify(self._network(), self.property, timeout=timeout, semantics=semantics, **options)
+        return verify(self._networks(), self.property, timeout=timeout, semantics=semantics, **options)
 
-    def _network(self) -> Network:
-        """The one network that is called; raises SpecError when there are several calls."""
-        networks = [application.network for application in self.normal.applications]
-        if len(networks) != 1 or not isinstance(networks[0], Network):
-            found = ", ".join(network.name or "a network" for network in networks)
-            fail("FK510", found=f"{len(networks)} calls: {found}", wanted="one call", fix="a specification for each")
-        return networks[0]
+    def _networks(self) -> dict[str, Network]:
+        """The network of every call, in the order of the property, by names of their own."""
+        networks: dict[str, Network] = {}
+        for number, application in enumerate(self.normal.applications, start=1):
+            network = application.network
+            if not isinstance(network, Network):
+                fail("FK510", found=type(network).__name__, wanted="a network", fix="net = fk.load('network.onnx')")
+            networks[f"call{number}"] = network
+        return networks
 
     def __repr__(self) -> str:
         prop = self.property

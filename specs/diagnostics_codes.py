@@ -107,9 +107,13 @@ _ALL = {
         "has 2^n; linf has none.",
     ),
     "FK508": Explanation("too deeply nested", "Use fk.all and fk.any on lists instead of one operator after another."),
-    "FK509": Explanation("no network", "A specification speaks about the output of some network."),
-    "FK510": Explanation("several networks", "Specifications about one call of one network can be checked so far."),
-    "FK511": Explanation("variable that no network takes", "Every entry of a variable is an input of some network."),
+    "FK509": Explanation("variable that no network takes", "Every entry of a variable is an input of some network."),
+    "FK510": Explanation("network that was not loaded", "Specifications are about networks that fk.load returned."),
+    "FK511": Explanation(
+        "network with several tensors",
+        "`net.input` and `net(x)` are for networks with one input and one output.  Others are called by "
+        "`net.outputs_at(a, b)`, which returns one tensor for each output.",
+    ),
 }
 
 CODES: Mapping[str, Explanation] = MappingProxyType(_ALL)

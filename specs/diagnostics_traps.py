@@ -96,11 +96,10 @@ def _span(node: ast.AST) -> tuple[tuple[int, int], tuple[int, int]] | None:
 
 
 def _asks(node: ast.AST) -> bool:
-    match node:
-        case ast.Compare(ops=operators):
-            return len(operators) > 1 or isinstance(operators[0], ast.In | ast.NotIn)
-        case ast.UnaryOp(op=operator):
-            return isinstance(operator, ast.Not)
-        case ast.Call(func=ast.Name(id=name)):
-            return name in _ASKING
+    if isinstance(node, ast.Compare):
+        return len(node.ops) > 1 or isinstance(node.ops[0], ast.In | ast.NotIn)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in _ASKING
     return isinstance(node, ast.BoolOp | ast.If | ast.While | ast.Assert | ast.IfExp)

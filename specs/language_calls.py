@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def _require_labels(labels: Sequence[str], size: int) -> None:
     if isinstance(labels, str) or (labels and len(labels) != size):
         fail("FK308", found=f"{len(labels)} labels for {size} entries", wanted=wanted, fix=fix)
     for k, label in enumerate(labels):
-        if not isinstance(label, str) or not label.isidentifier() or label.startswith("_"):
+        if not str(label).isidentifier() or label.startswith("_"):
             fail(
                 "FK308", found=f"the label {label!r}", wanted="a name of Python", fix="letters, digits and underscores"
             )
@@ -89,10 +89,33 @@ def call(network: Callee, *arguments: Tensor) -> tuple[Tensor, ...]:
     return tuple(values)
 
 
+def only_input(network: Callee) -> Declared:
+    """The one input of a network; raises SpecError when there are several."""
+    inputs = network.graph.inputs
+    if len(inputs) != 1:
+        _several("inputs", inputs, "a variable for each shape, and net.outputs_at(a, b)")
+    ((name, shape),) = inputs
+    return Declared(name, shape)
+
+
+def only_output(network: Callee, arguments: Sequence[Tensor]) -> Tensor:
+    """The one output of an execution of a network; raises SpecError when there are several."""
+    outputs = call(network, *arguments)
+    if len(outputs) != 1:
+        graph = network.graph
+        _several("outputs", [(name, graph.shapes[name]) for name in graph.outputs], "net.outputs_at(x)[0]")
+    return outputs[0]
+
+
+def _several(what: str, tensors: Sequence[tuple[str, Shape]], fix: str) -> NoReturn:
+    names = ", ".join(f"{name} {shape}" for name, shape in tensors)
+    fail("FK511", found=f"{len(tensors)} {what}: {names}", wanted="one", fix=fix)
+
+
 def _entry(form: Form) -> Entry:
     """The entry of a variable that a form is."""
     entries = [key for key in form.terms if not isinstance(key, Greatest) and isinstance(key[0], Variable)]
-    if len(entries) != 1 or form != ({entries[0]: 1}, 0):
+    if len(entries) != 1 or len(form.terms) > 1 or form.constant or form.terms[entries[0]] != 1:
         fail(
             "FK404", found=text(form), wanted="entries of variables, each as it is",
             fix="call the network with a variable, and state in `given` what it has to do with others",

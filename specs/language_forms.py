@@ -75,10 +75,14 @@ class Application:
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Greatest:
-    """The greatest of at least one form."""
+    """The greatest of at least one form.
+
+    depth: of maxima in each other; size: of the comparisons that a comparison with this maximum alone becomes.
+    """
 
     options: tuple[Form, ...]
     depth: int
+    size: int
 
 
 Entry = tuple[Variable | Application, int]
@@ -166,7 +170,12 @@ def greatest(forms: Sequence[Form]) -> Form:
     depth = 1 + max((key.depth for form in options for key in form.terms if isinstance(key, Greatest)), default=0)
     if depth > MAX_DEPTH:
         fail("FK508", found=f"{depth} maxima in each other", wanted=f"at most {MAX_DEPTH}", fix="fk.max on one list")
-    return leaf(Greatest(tuple(options), depth))
+    return leaf(Greatest(tuple(options), depth, sum(map(size, options))))
+
+
+def size(form: Form) -> int:
+    """The number of comparisons that a comparison of this form becomes when all maxima are taken out of it."""
+    return prod([key.size for key in form.terms if isinstance(key, Greatest)])
 
 
 def _options(form: Form) -> tuple[Form, ...]:

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 
 from farkas.specs.diagnostics import fail
-from farkas.specs.dnf import All, AnyOf, Conjunction, Literal
+from farkas.specs.dnf import MAX_CONJUNCTIONS, All, AnyOf, Conjunction, Literal
 from farkas.specs.language_forms import (
     MAX_DEPTH,
     ONE,
@@ -29,10 +30,11 @@ from farkas.specs.language_forms import (
     combination,
     negated,
     scaled,
+    size,
     subtract,
 )
 
-MAX_COMPARISONS = 200_000  # after taking maxima out: some seconds
+MAX_COMPARISONS = 100_000  # after taking maxima out: about a second
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,38 +122,56 @@ def negation(formula: Formula) -> Formula:
 
 def without_maxima(formula: Formula) -> Formula:
     """The same formula with comparisons of linear forms only; raises SpecError when there are too many of them."""
-    return _Expansion().formula(formula)
+    _limit("comparisons", _comparisons(formula), MAX_COMPARISONS)
+    found = _expanded(formula)
+    _limit("cases", _conjunctions(found), MAX_CONJUNCTIONS)
+    return found
 
 
-class _Expansion:
-    """Takes maxima out, and counts."""
+def _comparisons(formula: Formula) -> int:
+    """The number of comparisons when maxima are taken out."""
+    return size(formula.form) if isinstance(formula, Comparison) else sum(map(_comparisons, formula.parts))
 
-    def __init__(self) -> None:
-        self.count = 0
 
-    def formula(self, formula: Formula) -> Formula:
-        match formula:
-            case Comparison(form, strict):
-                return self.comparison(formula, form, strict)
-            case And(parts):
-                return conjunction([self.formula(part) for part in parts])
-            case Or(parts):
-                return disjunction([self.formula(part) for part in parts])
+def _conjunctions(formula: Formula) -> int:
+    """The number of conjunctions of the disjunctive normal form."""
+    match formula:
+        case Comparison():
+            return 1
+        case And(parts):
+            return prod(map(_conjunctions, parts))
+        case Or(parts):
+            return sum(map(_conjunctions, parts))
 
-    def comparison(self, known: Comparison | None, form: Form, strict: bool) -> Formula:
-        maximum = _next(form)
-        if maximum is None:
-            self.count += 1
-            if self.count > MAX_COMPARISONS:
-                fail(
-                    "FK507", found=f"more than {MAX_COMPARISONS} comparisons", wanted=f"at most {MAX_COMPARISONS}",
-                    fix="linf instead of l1, or fewer absolute values and maxima in one comparison",
-                )  # fmt: skip
-            return Comparison(form, strict) if known is None else known
-        factor = form.terms[maximum]
-        rest = Form({key: value for key, value in form.terms.items() if key is not maximum}, form.constant)
-        parts = [self.comparison(None, _plus(rest, option, factor), strict) for option in maximum.options]
-        return conjunction(parts) if factor > 0 else disjunction(parts)
+
+def _limit(what: str, found: int, most: int) -> None:
+    if found > most:
+        count = found if found < 10**9 else "more than 10^9"
+        fail(
+            "FK507", found=f"{count} {what}", wanted=f"at most {most}",
+            fix="linf instead of l1, fewer absolute values and maxima in one comparison, or several specifications",
+        )  # fmt: skip
+
+
+def _expanded(formula: Formula) -> Formula:
+    match formula:
+        case Comparison(form, strict):
+            return formula if _next(form) is None else _taken_out(form, strict)
+        case And(parts):
+            return conjunction([_expanded(part) for part in parts])
+        case Or(parts):
+            return disjunction([_expanded(part) for part in parts])
+
+
+def _taken_out(form: Form, strict: bool) -> Formula:
+    """The formula without maxima that is equivalent to `form <= 0`, or `form < 0`."""
+    maximum = _next(form)
+    if maximum is None:
+        return Comparison(form, strict)
+    factor = form.terms[maximum]
+    rest = Form({key: value for key, value in form.terms.items() if key is not maximum}, form.constant)
+    parts = [_taken_out(_plus(rest, option, factor), strict) for option in maximum.options]
+    return conjunction(parts) if factor > 0 else disjunction(parts)
 
 
 def _next(form: Form) -> Greatest | None:

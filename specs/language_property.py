@@ -85,7 +85,8 @@ class _Layout:
 
     def literals(self, comparison: Comparison) -> list[Literal]:
         """What a comparison without maxima says: a bound, at all places of its entry, or an atom; see rule 3."""
-        x, y = [], []
+        x: list[tuple[Entry, Fraction]] = []
+        y: list[tuple[Entry, Fraction]] = []
         for key, value in comparison.form.terms.items():
             assert not isinstance(key, Greatest), "a maximum was left in a comparison"
             (x if isinstance(key[0], Variable) else y).append((key, value))
@@ -117,7 +118,7 @@ def _layout(premise: Formula, unsafe: Formula) -> _Layout:
     for source, index in mentioned:
         if isinstance(source, Variable) and (source, index) not in places:
             fail(
-                "FK511", found=source.entry(index), wanted="an input of a network that `prove` or `given` mentions",
+                "FK509", found=source.entry(index), wanted="an input of a network that `prove` or `given` mentions",
                 fix="call the network with this variable, or leave it out",
             )  # fmt: skip
     start = 0

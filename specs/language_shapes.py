@@ -40,7 +40,7 @@ def paired(left: Shape, right: Shape) -> tuple[Shape, Places, Places]:
 def selected(shape: Shape, key: object) -> tuple[Shape, Places]:
     """The shape and the places of the entries that an index selects; raises SpecError."""
     try:
-        found = np.asarray(grid(shape)[key])  # type: ignore[index]  # whatever the user wrote; NumPy says what it is
+        found = np.asarray(grid(shape)[key])  # type: ignore[call-overload]  # whatever the user wrote; NumPy says what it is
     except (IndexError, TypeError, ValueError) as error:
         fail("FK302", found=f"{str(key)[:60]}: {error}", wanted=f"an index into shape {shape}", fix="another index")
     if not found.size:

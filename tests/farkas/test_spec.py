@@ -1,0 +1,164 @@
+"""Specifications from end to end: networks small enough to know the answer by hand."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction as Q
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import farkas as fk
+from farkas.api import Network
+from farkas.specs.language_calls import call
+from tests.farkas.queries import Files, absolute, model
+from tests.specs.test_language import network as shapes_only
+
+
+@pytest.fixture
+def magnitude(tmp_path: Path) -> Network:
+    """|x|, exact in every order."""
+    return _loaded(tmp_path / "magnitude.onnx", absolute())
+
+
+@pytest.fixture
+def doubled(tmp_path: Path) -> Network:
+    """2 |x|: the same with its result doubled, exact in every order."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["z"], transB=1),
+        helper.make_node("Relu", ["z"], ["a"]),
+        helper.make_node("Gemm", ["a", "w2"], ["y"], transB=1),
+    ]
+    one = np.array([[1.0], [-1.0]], dtype=np.float32)
+    return _loaded(tmp_path / "doubled.onnx", model(nodes, {"w1": one, "w2": 2 * np.abs(one).T}))
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Network:
+    """Two inputs, three outputs: relu(x0), relu(x1), 1/2."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["z"], transB=1),
+        helper.make_node("Relu", ["z"], ["y"]),
+    ]
+    weights = np.array([[1, 0], [0, 1], [0, 0]], dtype=np.float32)
+    bias = np.array([0, 0, 0.5], dtype=np.float32)
+    return _loaded(tmp_path / "classes.onnx", model(nodes, {"w": weights, "b": bias}, width=2))
+
+
+def _loaded(path: Path, data: bytes) -> Network:
+    path.write_bytes(data)
+    return fk.load(path)
+
+
+def test_a_range_holds_or_is_violated_with_a_witness(magnitude: Network) -> None:
+    x = fk.var(magnitude.input)
+    y = magnitude(x)
+    given = [fk.between(-1, x, "1.5")]
+    assert isinstance(fk.Spec(given, prove=y <= "1.6").check(timeout=20), fk.Holds)
+    answer = fk.Spec(given, prove=fk.abs(y - 1) <= "0.9").check(timeout=20, semantics="real")
+    assert isinstance(answer, fk.Violated)
+    (u,) = answer.replay.inputs
+    assert -1 <= u <= Q(3, 2) and not abs(abs(u) - 1) <= Q(9, 10)
+
+
+@pytest.mark.parametrize(("eps", "holds"), [("0.24", True), ("0.26", False)])
+def test_robustness_holds_up_to_the_distance_of_the_boundary(classes: Network, eps: str, holds: bool) -> None:
+    """Around (1, 0) class 0 is ahead of class 1 by 1 and of class 2 by 1/2; with a distance of 2 eps on every input the
+    leads shrink by 4 eps and by 2 eps, so both last up to eps = 1/4."""
+    x = fk.var(classes.input, labels=("first", "second"))
+    y = classes(x)
+    given = [fk.linf(2 * x - [2, 0]) <= 4 * Q(eps)]
+    answer = fk.Spec(given, prove=fk.argmax(y) == 0).check(timeout=20)
+    assert isinstance(answer, fk.Holds if holds else fk.Violated)
+    if isinstance(answer, fk.Violated):
+        assert int(np.argmax(np.array([float(v) for v in answer.replay.outputs]))) != 0
+
+
+def test_implications_and_norms_are_proved(classes: Network) -> None:
+    x = fk.var(classes.input, labels=("first", "second"))
+    y = classes(x)[0]
+    given = [fk.between(-1, x, 1), fk.l1(x) <= 1]
+    # relu(a) + relu(b) <= |a| + |b| <= 1, and the third output is 1/2
+    assert isinstance(fk.Spec(given, prove=y.sum() <= "1.51").check(timeout=20), fk.Holds)
+    assert isinstance(fk.Spec(given, prove=y.sum() <= "1.49").check(timeout=20), fk.Violated)
+    premise = x.first <= "0.4"
+    assert isinstance(fk.Spec(given, prove=premise >> (fk.argmax(y) != 0)).check(timeout=20), fk.Holds)
+    assert isinstance(fk.Spec(given, prove=fk.implies(~premise, fk.argmax(y) != 0)).check(timeout=20), fk.Violated)
+
+
+def test_two_copies_are_monotone(magnitude: Network) -> None:
+    low, high = fk.var(magnitude.input, name="low"), fk.var(magnitude.input, name="high")
+    given = [fk.between("0.5", low, 1), fk.between("0.5", high, 1), low <= high - "0.125"]
+    assert isinstance(fk.Spec(given, prove=magnitude(low) <= magnitude(high)).check(timeout=20), fk.Holds)
+    swapped = fk.Spec(given, prove=magnitude(high) <= magnitude(low)).check(timeout=20)
+    assert isinstance(swapped, fk.Violated)
+    first, second = swapped.replay.inputs  # of magnitude(high), which the conclusion mentions first, and of the other
+    assert second <= first - Q(1, 8)
+    assert swapped.replay.outputs == (first, second)
+
+
+def test_two_networks_on_one_input_differ_by_at_most_its_magnitude(magnitude: Network, doubled: Network) -> None:
+    x = fk.var(magnitude.input)
+    difference = doubled(x) - magnitude(x)
+    given = [fk.between(-1, x, 1)]
+    answer = fk.Spec(given, prove=difference <= "0.9").check(timeout=20)
+    assert isinstance(answer, fk.Violated)
+    first, second = answer.replay.inputs
+    assert first == second and abs(first) > Q(9, 10)
+    assert isinstance(fk.Spec(given, prove=difference <= "1.1").check(timeout=20), fk.Holds)
+
+
+def test_verify_takes_what_a_spec_is(tiny: Files, magnitude: Network) -> None:
+    x = fk.var(magnitude.input)
+    spec = fk.Spec(fk.between(-1, x, 2), magnitude(x) <= "2.1")
+    assert isinstance(fk.verify(magnitude, spec.property, timeout=20), fk.Holds)
+    assert repr(spec) == "<spec: 1 inputs, 1 outputs, 1 boxes, 1 disjuncts>"
+
+
+def test_what_cannot_be_checked_says_so(tmp_path: Path, magnitude: Network) -> None:
+    x = fk.var((1, 2))
+    (y,) = call(shapes_only(), x)
+    with pytest.raises(fk.SpecError, match="FK510"):
+        fk.Spec([fk.between(0, x, 1)], y[0, 0] <= 1).check()
+    for bad in (True, None, 3):
+        with pytest.raises(fk.SpecError, match="FK506"):
+            fk.Spec(bad, y[0, 0] <= 1)  # type: ignore[arg-type]
+        with pytest.raises(fk.SpecError, match="FK506"):
+            fk.Spec([fk.between(0, x, 1)], bad)  # type: ignore[arg-type]
+
+
+def test_several_tensors_are_called_by_another_name(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["s"]),
+        helper.make_node("Sub", ["a", "b"], ["d"]),
+    ]
+    net = _loaded(tmp_path / "two.onnx", model(nodes, {}, inputs=("a", "b"), outputs=("s", "d"), width=2))
+    with pytest.raises(fk.SpecError, match="FK511"):
+        _ = net.input
+    a, b = fk.var((1, 2)), fk.var((1, 2))
+    with pytest.raises(fk.SpecError, match="FK511"):
+        net(a, b)
+    total, difference = net.outputs_at(a, b)
+    assert total.shape == difference.shape == (1, 2)
+    given = [fk.between(0, a, 1), fk.between(2, b, 3)]
+    assert isinstance(fk.Spec(given, prove=(total >= "1.9") & (difference <= "-0.9")).check(timeout=20), fk.Holds)
+
+
+def test_robustness_on_784_inputs_is_built_in_50_ms() -> None:
+    centre = np.random.default_rng(0).random((1, 784), dtype=np.float32)
+    net = shapes_only((1, 784), (1, 10))
+
+    def build() -> tuple[float, fk.Spec]:
+        start = time.process_time()
+        x = fk.var((1, 784))
+        (y,) = call(net, x)
+        spec = fk.Spec(given=[fk.linf(x - centre) <= "2/255", fk.between(0, x, 1)], prove=fk.argmax(y) == 7)
+        return time.process_time() - start, spec
+
+    built = [build() for _ in range(5)]
+    (case,) = built[0][1].property.cases
+    assert len(case.disjuncts) == 9
+    assert case.lower[0] == max(Q(0), Q(float(centre[0, 0])) - Q(2, 255))
+    assert min(spent for spent, _ in built) < 0.05
