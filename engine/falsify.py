@@ -22,6 +22,7 @@ from farkas.engine.budget import Budget
 from farkas.engine.objective import Indices, Objective
 from farkas.engine.problem import Family, Matrix
 from farkas.engine.targets import Ascent
+from farkas.engine.ties import Ties
 from farkas.ir.core import Program, run_float
 from farkas.runtime_cuda.attack import Gradients
 
@@ -46,6 +47,10 @@ class Attack:
     @cached_property
     def objective(self) -> Objective:
         return Objective(self.family)
+
+    @cached_property
+    def ties(self) -> Ties:
+        return Ties.of(self.family)
 
     @cached_property
     def ascent(self) -> Ascent:
@@ -108,7 +113,7 @@ class Attack:
                 return
             _, gradient = self.ascent.rise(points, case, any_disjunct, any_disjunct == 0)
             lower, upper = self.points_lower[case], self.points_upper[case]
-            points = np.clip(points + step * (upper - lower) * np.sign(gradient), lower, upper)
+            points = self.ties.points(np.clip(points + step * (upper - lower) * np.sign(gradient), lower, upper))
             step *= 0.85
             yield self._best(points, case, 8)
 
@@ -120,7 +125,7 @@ class Attack:
         return strong(self.ascent, Budget.of(max(0.0, min(share_s, budget.left_s))))
 
     def _best(self, points: Matrix, case: Indices, count: int) -> list[Candidate]:
-        points = np.clip(points, self.points_lower[case], self.points_upper[case])
+        points = self.ties.points(np.clip(points, self.points_lower[case], self.points_upper[case]))
         slack = self.slack(points, case)
         order = np.argsort(-slack, kind="stable")[:count]
         return [Candidate(int(case[i]), points[i], float(slack[i])) for i in order]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from farkas.engine.ties import tied_box
 from farkas.ir.algebra import Rational
 from farkas.ir.core import Affine, Program
 from farkas.ir.errors import UnsupportedOperator
@@ -105,14 +106,19 @@ def _is_decimal(value: Fraction) -> bool:
 
 
 def _decimal_points(case: Case, point: Sequence[Fraction]) -> Iterator[tuple[Fraction, ...]]:
-    """The point moved into the box; where it has no finite decimals, points ever nearer to it that have come first."""
-    inside = tuple(min(max(v, low), high) for v, low, high in zip(point, case.lower, case.upper, strict=True))
+    """The point moved into the box and onto the ties of the case; where it has no finite decimals, points ever nearer
+    to it that have come first."""
+    source, lower, upper = tied_box(case)
+    if any(low > high for low, high in zip(lower, upper, strict=True)):
+        return  # tied inputs whose bounds have no point in common
+    point = [point[first] for first in source]
+    inside = tuple(min(max(v, low), high) for v, low, high in zip(point, lower, upper, strict=True))
     if all(map(_is_decimal, inside)):
         yield inside
         return
     for bits in DECIMAL_BITS:
         near = (v if _is_decimal(v) else Fraction(round(v * 2**bits), 2**bits) for v in inside)
-        moved = tuple(min(max(v, low), high) for v, low, high in zip(near, case.lower, case.upper, strict=True))
+        moved = tuple(min(max(v, low), high) for v, low, high in zip(near, lower, upper, strict=True))
         if all(map(_is_decimal, moved)):
             yield moved
     yield inside

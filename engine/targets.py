@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from farkas.engine.bab import Candidate
 from farkas.engine.objective import Indices, Objective
 from farkas.engine.problem import Matrix
+from farkas.engine.ties import Ties
 from farkas.runtime_cuda.attack import Gradients
 
 Vector = npt.NDArray[np.float64]
@@ -31,13 +33,17 @@ NEAR = 1e-3  # of the largest slack seen: points so near are handed out
 
 @dataclass(frozen=True, eq=False)
 class Ascent:
-    """What the rounds share: gradients, objective, boxes of the cases, randomness."""
+    """What the rounds share: gradients, objective, boxes of the cases, randomness.  Points keep to the ties."""
 
     gradients: Gradients
     objective: Objective
     lower: Matrix
     upper: Matrix
     rng: np.random.Generator
+
+    @cached_property
+    def ties(self) -> Ties:
+        return Ties.of(self.objective.family)
 
     def rise(self, points: Matrix, case: Indices, target: Indices, smooth: Mask) -> tuple[Matrix, Matrix]:
         """Slacks of all disjuncts (B, D), and the gradient (B, n0) that raises the objective of each run."""
@@ -51,7 +57,7 @@ class Ascent:
 
         _, gradient = self.gradients.at(points, choose)
         slack, weights = found
-        return slack, gradient if family.x_rows is None else gradient - weights @ family.x_rows
+        return slack, self.ties.gradient(gradient if family.x_rows is None else gradient - weights @ family.x_rows)
 
     def slack(self, points: Matrix, case: Indices) -> Matrix:
         """(B, D), without a gradient."""
@@ -61,7 +67,7 @@ class Ascent:
         """The points as binary32 numbers of the boxes of their cases."""
         with np.errstate(over="ignore"):
             rounded = points.astype(np.float32).astype(np.float64)
-        return np.clip(rounded, self.lower[case], self.upper[case])
+        return self.ties.points(np.clip(rounded, self.lower[case], self.upper[case]))
 
     def anywhere(self, case: Indices) -> Matrix:
         """Random points, a quarter of their coordinates at an end of the box."""

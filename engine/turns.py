@@ -164,6 +164,7 @@ class FamilyTurn:
         point = np.clip(candidate.point, attack.points_lower[candidate.case], attack.points_upper[candidate.case])
         if self.task.binary32:
             point = point.astype(np.float32).astype(np.float64)
+        point = attack.ties.points(point)
         case = np.array([candidate.case])
         return Candidate(candidate.case, point, float(attack.slack(point[None], case)[0]))
 
