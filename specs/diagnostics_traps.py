@@ -42,8 +42,8 @@ def _replacement(place: Place) -> tuple[str, str]:
             return "FK103", f"~({ast.unparse(operand)})"
         case ast.If(test=test) | ast.While(test=test) | ast.Assert(test=test) | ast.IfExp(test=test):
             return "FK104", f"fk.implies({ast.unparse(test)}, ...) in `given` or `prove`"
-        case ast.Call(func=ast.Name(id=name)) if name in _FK:
-            return "FK105", ast.unparse(node).replace(name, _FK[name], 1)
+        case ast.Call(func=ast.Name(id=name), args=arguments) if name in _FK:
+            return "FK105", _reduction(_FK[name], arguments)
     return "FK105", _general()
 
 
@@ -56,6 +56,12 @@ def _unchained(left: ast.expr, operators: list[ast.cmpop], others: list[ast.expr
         for k, operator in enumerate(operators)
     ]
     return " & ".join(f"({pair})" for pair in pairs)
+
+
+def _reduction(name: str, arguments: list[ast.expr]) -> str:
+    """Python's all, any, max or min as ours; max and min of several arguments are theirs of a list."""
+    inside = ", ".join(map(ast.unparse, arguments))
+    return f"{name}({inside})" if len(arguments) == 1 else f"{name}([{inside}])"
 
 
 def _operand(node: ast.expr) -> str:

@@ -10,6 +10,7 @@ told for sure from one that was written with 15 digits and more, so there is a w
 """
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
@@ -22,8 +23,11 @@ MANY_DIGITS = 15  # significant; 1/255 = 0.00392156862745098 has 15, and nobody 
 SMALL = 10_000  # denominators that are offered as the quotient that was meant
 
 
-def exact(value: object) -> Fraction:
-    """The rational that a number of the user's means; raises SpecError for anything that is no finite number."""
+def exact(value: object, computed: list[float] | None = None) -> Fraction:
+    """The rational that a number of the user's means; raises SpecError for anything that is no finite number.
+
+    computed: takes floats that look computed, so that many of them make one warning (`warn_computed`); None: warn now.
+    """
     if isinstance(value, np.generic):  # before float, for numpy.float64 is one
         return _binary(value)
     if isinstance(value, bool):
@@ -31,7 +35,7 @@ def exact(value: object) -> Fraction:
     if isinstance(value, int):
         return Fraction(value)
     if isinstance(value, float):
-        return _shortest(value)
+        return _shortest(value, computed)
     if isinstance(value, Fraction):
         return value
     if isinstance(value, str):
@@ -50,21 +54,32 @@ def _binary(value: np.generic) -> Fraction:
     return Fraction(*value.as_integer_ratio())
 
 
-def _shortest(value: float) -> Fraction:
+def _shortest(value: float, computed: list[float] | None) -> Fraction:
     """The shortest decimal that a float is nearest to."""
     if not math.isfinite(value):
         _not_finite(value)
     text = repr(value)
-    result = Fraction(text)
     digits = text.partition("e")[0].replace(".", "").lstrip("-0")
     if len(digits) >= MANY_DIGITS and not value.is_integer():
-        near = Fraction(value).limit_denominator(SMALL)
-        meant = f"'{near}'" if float(near) == value else "the quotient or the decimal that was meant, as a string"
-        warn(
-            "FK204", found=text, wanted="a number whose decimals are the ones that were meant",
-            fix=f"{meant}; '{text}' if exactly these digits are meant",
-        )  # fmt: skip
-    return result
+        if computed is None:
+            warn_computed([value])
+        else:
+            computed.append(value)
+    return Fraction(text)
+
+
+def warn_computed(values: Sequence[float]) -> None:
+    """Warns once about floats that look computed; no warning for none."""
+    if not values:
+        return
+    value = values[0]
+    near = Fraction(value).limit_denominator(SMALL)
+    meant = f"'{near}'" if float(near) == value else "the quotient or the decimal that was meant, as a string"
+    others = f" and {len(values) - 1} more" if len(values) > 1 else ""
+    warn(
+        "FK204", found=f"{value!r}{others}", wanted="a number whose decimals are the ones that were meant",
+        fix=f"{meant}; '{value!r}' if exactly these digits are meant; a NumPy array for binary values",
+    )  # fmt: skip
 
 
 def _text(text: str) -> Fraction:

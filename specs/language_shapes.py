@@ -75,7 +75,10 @@ def reduced(shape: Shape, axis: int | None) -> tuple[Shape, list[list[int]]]:
     try:
         rows = np.moveaxis(grid(shape), axis, -1)
     except (TypeError, ValueError):
-        fail("FK311", found=f"axis {axis}", wanted=f"an axis of shape {shape}", fix="count axes from 0")
+        fail(
+            "FK311", found=f"axis {axis}", wanted=f"an axis of shape {shape}",
+            fix="count axes from 0; the greater of two tensors is fk.maximum(a, b)",
+        )  # fmt: skip
     return rows.shape[:-1], rows.reshape(-1, rows.shape[-1]).tolist()
 
 

@@ -29,7 +29,7 @@ from farkas.specs.language_forms import (
     times,
 )
 from farkas.specs.language_formulas import Formula, at_most, different, equal
-from farkas.specs.language_numbers import exact
+from farkas.specs.language_numbers import exact, warn_computed
 from farkas.specs.language_shapes import multiplied, paired, reduced, reshaped, selected, transposed
 
 
@@ -208,13 +208,22 @@ def tensor(value: object) -> Tensor:
     """The tensor that an operand means: a tensor, a number, an array or nested lists of them; raises SpecError."""
     if isinstance(value, Tensor):
         return value
+    computed: list[float] = []
+    made = _made(value, computed)
+    warn_computed(computed)
+    return made
+
+
+def _made(value: object, computed: list[float]) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
     if isinstance(value, np.ndarray):
         if not value.size:
             fail("FK313", found=f"an array of shape {value.shape}", wanted="at least one entry", fix="leave it out")
-        return Tensor(value.shape, tuple([number(exact(entry)) for entry in _entries(value)]))
+        return Tensor(value.shape, tuple([number(exact(entry, computed)) for entry in _entries(value)]))
     if isinstance(value, list | tuple):
-        return _stacked([tensor(item) for item in value])
-    return Tensor((), (number(exact(value)),))
+        return _stacked([_made(item, computed) for item in value])
+    return Tensor((), (number(exact(value, computed)),))
 
 
 def _entries(array: np.ndarray) -> Iterator[object]:

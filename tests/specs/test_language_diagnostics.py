@@ -68,7 +68,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("FK104", loop, r"fk.implies\(rho <= 1, ...\)"),
     ("FK105", lambda: all(x >= 0 for _ in range(2)), r"fk.all\("),
     ("FK105", lambda: any([x >= 0, x <= 1]), r"fk.any\(\[x >= 0, x <= 1\]\)"),
-    ("FK105", lambda: max(x[0, 0], x[0, 1]), r"fk.max\(x\[0, 0\], x\[0, 1\]\)"),
+    ("FK105", lambda: max(x[0, 0], x[0, 1]), r"fk.max\(\[x\[0, 0\], x\[0, 1\]\]\)"),
     ("FK105", lambda: 1 in x, "fk.any"),
     ("FK105", lambda: bool(rho >= 0), "fk.implies"),
     ("FK106", lambda: untyped >= 0 & untyped <= 1, "parentheses"),
@@ -107,6 +107,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("FK310", lambda: fk.var("12"), "net.input"),  # type: ignore[arg-type]
     ("FK310", lambda: fk.var(2.5), "net.input"),  # type: ignore[arg-type]
     ("FK311", lambda: x.sum(axis=2), "axis of shape"),
+    ("FK311", lambda: fk.max(x, x), "fk.maximum"),  # type: ignore[arg-type]
     ("FK311", lambda: x.transpose(0, 0), "each axis"),
     ("FK312", lambda: call(network(), x, x), "1: x"),
     ("FK313", lambda: x + np.zeros((0,)), "at least one"),
@@ -225,6 +226,19 @@ def test_a_computed_float_warns_and_tells_the_string(value: float, meant: str) -
     with pytest.warns(SpecWarning, match=re.escape(meant)) as caught:
         assert exact(value) == Q(Decimal(repr(value)))
     assert caught[0].filename == __file__
+
+
+def test_a_list_of_computed_floats_warns_once() -> None:
+    with pytest.warns(SpecWarning, match="and 1 more") as caught:
+        _ = x - [[1 / 255, 2 / 255]]
+    assert len(caught) == 1
+
+
+def test_numpys_numbers_and_arrays_may_stand_on_the_left() -> None:
+    half = np.float32(0.5)
+    for made in (half * x, np.array([[half, half]]) * x, x * half):
+        assert [list(form.terms.values()) for form in made.forms] == [[Q(1, 2)], [Q(1, 2)]]
+    assert repr(half <= rho) == repr(np.array(0.5) <= rho) == repr(rho >= half)
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 12))
