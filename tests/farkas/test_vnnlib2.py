@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from fractions import Fraction as Q
 from pathlib import Path
 
@@ -206,16 +207,20 @@ def test_serialised_assignments_are_refused_where_there_are_none(
 
 
 @pytest.mark.vnncomp
-def test_public_queries_have_their_known_answers(vnncomp: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("category", "count"), [("vnnlib2_single", 13), ("vnnlib2_equal_acasxu", 3), ("vnnlib2_isomorphic_acasxu", 6)]
+)
+def test_public_queries_have_their_known_answers(category: str, count: int, vnncomp: Path, capsys: Capture) -> None:
     with (vnncomp / "manifest.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["category"] == "vnnlib2_single"]
-    assert len(rows) == 13
+        rows = [row for row in csv.DictReader(stream) if row["category"] == category]
+    assert len(rows) == count
     for row in rows:
-        code, out, _ = verify(
-            capsys, str(vnncomp / row["vnnlib"]), "--network", f"N={vnncomp / row['onnx']}", "--quiet"
-        )
-        assert (code, out[0]) == (0, row["expected"])
+        named = [re.fullmatch(r"(?:([fg])=)?(.*)", entry) for entry in row["onnx"].split(";")]
+        files = [(match[1], vnncomp / match[2]) for match in named if match]
+        given = [w for name, path in files for w in ("--network", f"{name}={path}" if name else str(path))]
+        code, out, _ = verify(capsys, str(vnncomp / row["vnnlib"]), *given, "--quiet")
+        assert (code, out[0]) == (0, row["expected"]), row["vnnlib"]
         if out[0] == "sat":
-            document = load_property(vnncomp / row["vnnlib"])
-            x, y = (tensor.values for tensor in read_assignment("\n".join(out)))
-            assert document.is_unsafe(x, y)
+            assigned = read_assignment("\n".join(out))
+            x, y = ([v for t in assigned if t.name.startswith(kind) for v in t.values] for kind in "XY")
+            assert load_property(vnncomp / row["vnnlib"]).is_unsafe(x, y)
