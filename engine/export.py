@@ -146,7 +146,8 @@ def _heading(query: Query, form: Format, bounds: Bounds) -> Iterator[str]:
     """What the file states, and what an answer means."""
     mode, prop = query.semantics, query.property
     yield f"Farkas {__version__}, format {form}: does some execution of the network violate the property?"
-    yield f"network sha256 {query.graph.sha256}"
+    for part in query.parts:
+        yield f"network {part.name + ' ' if part.name else ''}sha256 {part.graph.sha256}"
     yield f"property sha256 {prop.sha256 or 'none: it was not read from a file'}"
     yield f"semantics {mode.value}; bounds of neurons: {bounds}"
     none, some = ("unsat", "sat") if form.startswith("smt2") else ("infeasible", "feasible")

@@ -21,6 +21,7 @@ from farkas.checker_fast.kernel import accelerated_kernel
 from farkas.engine.options import Options
 from farkas.engine.query import Query
 from farkas.engine.replay import Replayer
+from farkas.engine.trusted import WORDS
 from farkas.engine.verdict import Holds, Verdict, Violated
 from farkas.engine.verify import verify
 from farkas.ir.core import Program, run_exact
@@ -191,6 +192,26 @@ def test_a_network_with_two_inputs_and_two_outputs(seed: int, semantics: Semanti
             assert claim.verdict == verdict.word
     with pytest.raises(MalformedInput, match="about a network 'N', which is not given"):
         check(verdict.certificate, [("M", net.data)], text, semantics=semantics.value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_one_order_two_networks_are_compared_bit_by_bit(seed: int) -> None:
+    """Each network runs its 8 binary32 inputs alone; the least difference of all 64 is reached, and nothing below."""
+    rng, order = np.random.default_rng(seed), "seq-fma"
+    nets = [dense(random_layers(rng, (1, 5, 1), eighths=False)) for _ in range(2)]
+    start = np.array(rng.uniform(0.25, 0.75, 2), dtype=np.float32)
+    points = [(s.view(np.int32) + np.arange(8, dtype=np.int32)).view(np.float32)[:, None] for s in start]
+    f, g = ([Fraction(float(v)) for v in execute(n.graph, x, order)[:, 0]] for n, x in zip(nets, points, strict=True))
+    c = min(g) - max(f)
+    parts = [Part(name, net.graph, net.data) for name, net in zip("fg", nets, strict=True)]
+    low, high = ([Fraction(float(x[i, 0])) for x in points] for i in (0, -1))
+    for strict, wanted in ((False, Violated), (True, Holds)):
+        prop = Property(2, 2, (case(low, high, [atom([-1, 1], c, strict=strict)]),))
+        query = Query.of(parts, prop, Semantics.SEQ_FMA)
+        verdict = verify(query, Options(timeout_s=20.0, trust=frozenset(WORDS)))
+        assert isinstance(verdict, wanted), verdict
+        if isinstance(verdict, Violated):
+            really_violates(verdict, nets)
 
 
 # Bindings.
