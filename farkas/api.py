@@ -151,15 +151,16 @@ def load_property(source: FilePath | bytes, net: Networks | None = None) -> Prop
     return _read(source, net).property
 
 
-def load_question(net: Networks, source: Asked) -> Question:
-    """A property with the networks it is about; `verify` and `export` take it in place of the property.
+def load_question(net: Networks | None, source: Asked) -> Question:
+    """A property with the networks it is about (None: just the property); `verify` and `export` take it in place of the
+    property.
 
     Raises as `load_property`.
     """
     if isinstance(source, Question):
         return source
     if isinstance(source, Property):
-        return Question(_parts(net), source)
+        return Question(() if net is None else _parts(net), source)
     return _read(source, net)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from farkas.certificate_content import Content
     from farkas.certificate_file import CertificateFile
     from farkas.specs.query import Atom, Case, Property
+    from farkas.specs.vnnlib2_document import Document
 
+Label = Callable[[str, int], str]  # of the input or output ("input", "output") with this index
 MOST_CASES = 5  # of a property that are listed one by one
 
 
@@ -36,7 +38,8 @@ def _lines(path: Path) -> Iterator[str]:
         case ".onnx":
             return network_lines(api.load(path))
         case ".vnnlib":
-            return property_lines(api.load_property(path), path.name)
+            question = api.load_question(None, path)
+            return property_lines(question.property, path.name, question.document)
         case ".nnc":
             with api.naming(path):
                 return certificate_lines(read_certificate_file(api.read_bytes(path)))
@@ -66,39 +69,49 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def property_lines(prop: Property, name: str) -> Iterator[str]:
-    """Counts, and the first cases with their boxes and atoms."""
+def property_lines(prop: Property, name: str, document: Document | None = None) -> Iterator[str]:
+    """Counts, what a document declares, and the first cases with their boxes and atoms."""
     disjuncts = sum(len(case.disjuncts) for case in prop.cases)
     atoms = sum(len(atoms) for case in prop.cases for atoms in case.disjuncts)
     yield f"property {name}: {prop.inputs} inputs, {prop.outputs} outputs"
     yield f"  {len(prop.cases)} cases (input boxes), {disjuncts} disjuncts, {atoms} atoms"
     yield f"  sha256 {prop.sha256}"
+    for network in () if document is None else document.networks:
+        relation = f" ({network.relation} {network.other})" if network.relation else ""
+        tensors = (f"{t.kind} {t.name} {t.element} [{','.join(map(str, t.shape))}]" for t in network.tensors)
+        yield f"  network {network.name}{relation}: {', '.join(tensors)}"
+    label = _flat if document is None else document.label
     for warning in prop.vacuous:
         yield f"  warning: {warning}"
     for number, case in enumerate(prop.cases[:MOST_CASES]):
-        yield from _case_lines(number, case)
+        yield from _case_lines(number, case, label)
     if len(prop.cases) > MOST_CASES:
         yield f"... and {len(prop.cases) - MOST_CASES} more cases"
 
 
-def _case_lines(number: int, case: Case) -> Iterator[str]:
+def _flat(kind: str, index: int) -> str:
+    """The name of an input or output in VNN-LIB 1.0."""
+    return f"{'X' if kind == 'input' else 'Y'}_{index}"
+
+
+def _case_lines(number: int, case: Case, label: Label) -> Iterator[str]:
     free = [i for i, (low, high) in enumerate(zip(case.lower, case.upper, strict=True)) if low < high]
     yield f"case {number}: {len(free)} free inputs, {len(case.lower) - len(free)} fixed"
     for i in free[:8]:
-        yield f"  {float(case.lower[i]):.9g} <= X_{i} <= {float(case.upper[i]):.9g}"
+        yield f"  {float(case.lower[i]):.9g} <= {label('input', i)} <= {float(case.upper[i]):.9g}"
     if len(free) > 8:
         yield f"  ... and {len(free) - 8} more"
     for j, atoms in enumerate(case.disjuncts[:8]):
-        yield f"  unsafe {j}: " + (" and ".join(map(atom_text, atoms[:8])) or "always")
+        yield f"  unsafe {j}: " + (" and ".join(atom_text(a, label) for a in atoms[:8]) or "always")
         if len(atoms) > 8:
             yield f"    ... and {len(atoms) - 8} more atoms"
     if len(case.disjuncts) > 8:
         yield f"  ... and {len(case.disjuncts) - 8} more disjuncts"
 
 
-def atom_text(atom: Atom) -> str:
+def atom_text(atom: Atom, label: Label = _flat) -> str:
     """`X_0 - 2 Y_1 <= 3/2`: the half-space with exact coefficients."""
-    terms = [(f"X_{i}", a) for i, a in atom.x] + [(f"Y_{j}", b) for j, b in atom.y]
+    terms = [(label("input", i), a) for i, a in atom.x] + [(label("output", j), b) for j, b in atom.y]
     text = ""
     for name, value in terms:
         sign = "-" if value < 0 else "+"

@@ -153,6 +153,16 @@ def test_a_copy_shares_the_file_of_the_network_it_equals(tmp_path: Path, nets: d
     assert isinstance(same, fk.Violated)
 
 
+def test_a_document_is_shown_with_its_own_names(tmp_path: Path, capsys: Capture) -> None:
+    query = asked(tmp_path, F, G, BOX, "(assert (and (== V[0,0] X[0,0]) (> Y[0] (+ W[0] 0.5))))\n")
+    assert cli.main(["show", query]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "  network f: input X float32 [1,1], output Y float32 [1]" in shown
+    assert "  network g (equal-to f): input V float32 [1,1], output W float32 [1]" in shown
+    assert "  -1 <= V[0,0] <= 2" in shown
+    assert "  unsafe 0: -X[0,0] + V[0,0] <= 0 and X[0,0] - V[0,0] <= 0 and -Y[0] + W[0] < -1/2" in shown
+
+
 # what does not fit
 
 
