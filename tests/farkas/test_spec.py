@@ -12,7 +12,9 @@ from onnx import helper
 
 import farkas as fk
 from farkas.api import Network
+from farkas.checker.check import check
 from farkas.specs.language_calls import call
+from farkas.specs.vnnlib2 import read_document
 from tests.farkas.queries import Files, absolute, model
 from tests.specs.test_language import network as shapes_only
 
@@ -144,6 +146,44 @@ def test_several_tensors_are_called_by_another_name(tmp_path: Path) -> None:
     assert total.shape == difference.shape == (1, 2)
     given = [fk.between(0, a, 1), fk.between(2, b, 3)]
     assert isinstance(fk.Spec(given, prove=(total >= "1.9") & (difference <= "-0.9")).check(timeout=20), fk.Holds)
+
+
+def test_a_saved_specification_reads_back_as_the_same_property(tmp_path: Path, classes: Network) -> None:
+    x = fk.var(classes.input)
+    spec = fk.Spec(
+        [fk.between("-1/3", x, "0.7"), x.sum() <= 1], prove=(fk.argmax(classes(x)) == 0) | (x[0, 0] <= "1/3")
+    )
+    text = spec.save(tmp_path / "spec.vnnlib")
+    found = fk.verify(classes, tmp_path / "spec.vnnlib", timeout=20)
+    assert isinstance(found, type(spec.check(timeout=20)))
+    back = read_document(text.decode()).property()
+    for point in ((Q(-1, 3), Q(7, 10)), (Q(1, 3), Q(1, 3)), (Q(1, 2), Q(1, 2)), (Q(7, 10), Q(7, 10)), (Q(1, 2), Q(0))):
+        for output in ((Q(1), Q(0), Q(1)), (Q(0), Q(1), Q(1)), (Q(0), Q(0), Q(1, 7))):
+            assert back.is_unsafe(point, output) == spec.property.is_unsafe(point, output)
+
+
+def test_a_specification_is_certified_through_its_saved_file(tmp_path: Path, classes: Network) -> None:
+    x = fk.var(classes.input)
+    spec = fk.Spec([fk.linf(x - [1, 0]) <= "0.1"], prove=fk.argmax(classes(x)) == 0)
+    answer = spec.check(timeout=20, certificate=tmp_path / "proof.nnc")
+    assert isinstance(answer, fk.Holds) and answer.evidence == "certified"
+    property_bytes = (tmp_path / "proof.nnc.vnnlib").read_bytes()
+    accepted = check((tmp_path / "proof.nnc").read_bytes(), classes.data, property_bytes)
+    assert accepted.verdict == "unsat"
+
+
+def test_copies_are_certified_as_equal_networks(tmp_path: Path, magnitude: Network, doubled: Network) -> None:
+    low, high = fk.var(magnitude.input), fk.var(magnitude.input)
+    given = [fk.between("0.5", low, 1), fk.between("0.5", high, 1), low <= high - "0.125"]
+    spec = fk.Spec(given, prove=magnitude(low) <= magnitude(high))
+    answer = spec.check(timeout=20, certificate=tmp_path / "proof.nnc")
+    assert isinstance(answer, fk.Holds) and answer.evidence == "certified"
+    assert "(equal-to f1)" in (tmp_path / "proof.nnc.vnnlib").read_text()
+    both = fk.Spec(given, prove=magnitude(low) <= doubled(high))
+    assert isinstance(both.check(timeout=20, certificate=tmp_path / "both.nnc"), fk.Holds)
+    networks = [("f1", magnitude.data), ("f2", doubled.data)]
+    accepted = check((tmp_path / "both.nnc").read_bytes(), networks, (tmp_path / "both.nnc.vnnlib").read_bytes())
+    assert accepted.verdict == "unsat"
 
 
 def test_robustness_on_784_inputs_is_built_in_50_ms() -> None:
