@@ -54,7 +54,7 @@ class Written:
         return self.query.holds(x, y)
 
 
-def _twisted(tree: Tree, words: Sequence[str]) -> Tree:
+def _twisted(tree: Tree, words: list[str]) -> Tree:
     """The tree with `==` or `!=` in place of some comparisons that are not bounds of a single input."""
     match tree:
         case ("and" | "or" as head, parts):
