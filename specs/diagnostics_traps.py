@@ -19,7 +19,7 @@ _WANTED = "an operation on conditions"
 def no_truth_value() -> SpecError:
     """The error that names the construct that asked for the truth value of a condition."""
     place = here()
-    code, fix = ("FK105", _general()) if place is None else _replacement(place)
+    code, fix = _replacement(place) if place is not None and place.expression else ("FK105", _general())
     return SpecError(Diagnostic(code, place, _FOUND, _WANTED, fix))
 
 

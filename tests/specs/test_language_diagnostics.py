@@ -1,11 +1,15 @@
 """Bad specifications, each with its code, and a part of what the message tells the user to write."""
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction as Q
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,8 @@ from farkas.specs.language_calls import call
 from farkas.specs.language_numbers import exact
 from farkas.specs.language_property import normal_form
 from tests.specs.test_language import Callee, network
+
+ROOT = Path(__file__).resolve().parents[2]
 
 x = fk.var((1, 2), labels=("rho", "theta"))
 (y,) = call(network(), x)
@@ -187,6 +193,16 @@ def test_without_source_the_message_lists_what_to_write() -> None:
     with pytest.raises(SpecError, match=r"fk.between\(lo, x, hi\)") as caught:
         eval(compile("0 <= rho <= 1", "<string without lines>", "eval"), {"rho": rho, "__name__": "user"})
     assert caught.value.code == "FK105"
+
+
+def test_without_columns_the_message_lists_what_to_write(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    lines = ["from farkas.specs import language as fk", "x = fk.var((1,))", "if 0 <= x[0] <= 1:", "    pass"]
+    program.write_text("\n".join(lines))
+    command = [sys.executable, "-X", "no_debug_ranges", str(program)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert "FK105" in done.stderr and "program.py:3\n" in done.stderr and "fk.between(lo, x, hi)" in done.stderr
 
 
 def test_an_unknown_label_is_an_attribute_error() -> None:
