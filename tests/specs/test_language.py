@@ -303,6 +303,24 @@ def test_two_calls_of_one_variable_have_equal_inputs() -> None:
     assert not prop.is_unsafe([Q(0), Q(1), Q(0), Q(1)], outputs[::-1])
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_calls_that_share_entries_are_unsafe_only_on_equal_inputs(data: st.DataObject) -> None:
+    x = fk.var((1, 2))
+    (y,), (z,) = call(network(), x), call(network(), x[:, ::-1])
+    stated = data.draw(atoms(x, y))
+    c = data.draw(RATIONALS)
+    form = spec([fk.between(-1, x, 2), x[0, 1] > -1], stated.condition.all() & (z[0, 2] - y[0, 1] <= c))
+    for _ in range(4):
+        u, v, w = data.draw(arrays(2)), data.draw(arrays(3)), data.draw(arrays(3))
+        second = data.draw(st.one_of(st.just(u[::-1]), arrays(2)))
+        inside = bool(np.all(u >= -1) and np.all(u <= 2) and u[1] > -1 and np.all(second == u[::-1]))
+        wanted = inside and not (stated.holds(u, v) and w[2] - v[1] <= c)
+        y_is_first = form.applications[0] is source(y)
+        inputs, outputs = ([*u, *second], [*v, *w]) if y_is_first else ([*second, *u], [*w, *v])
+        assert form.property.is_unsafe(inputs, outputs) == wanted
+
+
 def test_two_variables_stand_one_after_the_other() -> None:
     small, large = fk.var((1, 2), name="small"), fk.var((1, 2), name="large")
     (y,), (z,) = call(network(), small), call(network(), large)
