@@ -10,6 +10,7 @@ from onnx import helper
 
 import farkas as fk
 from farkas import api
+from farkas.checker.check import check
 from farkas.engine.verdict import Reason
 from farkas.ir.errors import FarkasError, MalformedNetwork, UnsupportedOperator
 from farkas.specs.errors import MalformedProperty
@@ -141,10 +142,18 @@ def test_errors_keep_their_type_and_name_the_file(tmp_path: Path) -> None:
     assert (caught.value.line, caught.value.column) == (2, 16)
 
 
-def test_several_inputs_or_outputs_are_refused_before_anything_is_solved(tmp_path: Path) -> None:
-    two = model([helper.make_node("Add", ["x", "v"], ["y"])], {}, inputs=("x", "v"))
-    with pytest.raises(api.Unsupported, match="2 inputs and 1 outputs"):
-        fk.verify(fk.load(write(tmp_path, "two.onnx", two)), UNSAT)
+def test_several_inputs_are_one_vector_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """y = x - v with x in [0, 1] and v in [2, 3]: between -3 and -1."""
+    two = model([helper.make_node("Sub", ["x", "v"], ["y"])], {}, inputs=("x", "v"))
+    net = fk.load(write(tmp_path, "two.onnx", two))
+    box = ("(>= X_0 0)", "(<= X_0 1)", "(>= X_1 2)", "(<= X_1 3)")
+    certificate = tmp_path / "two.nnc"
+    for bound, wanted in (("-0.5", fk.Holds), ("-1.5", fk.Violated)):
+        text = prop(*box, f"(>= Y_0 {bound})", inputs=2)
+        assert isinstance(fk.verify(net, text, certificate=certificate), wanted)
+        assert check(certificate.read_bytes(), two, text).networks == (("", net.graph.sha256),)
+    with pytest.raises(MalformedProperty, match="the network has 2 inputs"):
+        fk.verify(net, UNSAT)
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
