@@ -68,7 +68,7 @@ def _twisted(tree: Tree, words: list[str]) -> Tree:
 def documents(draw: st.DrawFn) -> Written:
     """Documents with a bounded box in every conjunction."""
     query = draw(queries())
-    words = draw(st.lists(st.sampled_from(("", "", "==", "!=")), min_size=3, max_size=3))
+    words: list[str] = [*draw(st.tuples(*[st.sampled_from(("", "", "==", "!="))] * 3))]
     query = replace(query, assertions=tuple(_twisted(tree, words) for tree in query.assertions))
     if query.inputs > 1 and query.outputs > 1 and draw(st.booleans()):
         return Written(query, draw(st.integers(1, query.inputs - 1)), 1)
