@@ -47,7 +47,8 @@ class Written:
                 return ["(", head, *(word for operand in operands for word in self._words(operand)), ")"]
             case (head, left, right):
                 return ["(", head, *self._words(left), *self._words(right), ")"]
-        raise ValueError(tree)
+            case _:
+                raise ValueError(tree)
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """The meaning, straight from the tree."""
