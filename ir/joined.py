@@ -56,13 +56,13 @@ def join(parts: Sequence[Part]) -> Graph:
     if len(parts) == 1 and is_single(parts[0].graph):
         return parts[0].graph
     for part in parts:
+        what = f"network '{part.name}'" if part.name else "the network"
         if part.graph.elements:
             raise UnsupportedOperator(
-                f"network '{part.name}' computes with integers; one such network, with one input and one output, "
-                "is supported"
+                f"{what} computes with integers; one such network, with one input and one output, is supported"
             )
         if not part.graph.inputs or not part.graph.outputs:
-            raise MalformedNetwork(f"network '{part.name}' has no inputs or no outputs")
+            raise MalformedNetwork(f"{what} has no inputs or no outputs")
     return _Joining(parts).graph()
 
 
