@@ -24,11 +24,15 @@ def ticks(x: float) -> int:
 
 
 def neighbours(t: int) -> tuple[Fraction, Fraction]:
+    """The numbers beside t, as if the exponents went on beyond the largest."""
     x = np.float32(float(b.value(t)))
-    return (
-        Fraction(float(np.nextafter(x, np.float32(-np.inf)))),
-        Fraction(float(np.nextafter(x, np.float32(np.inf)))),
-    )
+    ends = [Fraction(0), Fraction(0)]
+    for side, sign in enumerate((-1, 1)):
+        outermost = abs(t) == b.LARGEST and (t > 0) == (sign > 0)
+        ends[side] = (
+            Fraction(sign * 2**128) if outermost else Fraction(float(np.nextafter(x, np.float32(sign * np.inf))))
+        )
+    return ends[0], ends[1]
 
 
 def is_nearest(exact: Fraction, t: int) -> bool:
