@@ -21,7 +21,8 @@ WORK = ("category", "leaves", "by rule", "arms (seconds)", "LPs", "attack s", "b
 class Result:
     """One row of the results.
 
-    verdict: sat, unsat, unknown, timed-out, unsupported, or error; witness: the validator's word; check: accepted or
+    verdict: sat, unsat, unknown, timed-out, unsupported, or error; witness: the validator's word, `unread` where it
+    does not read the query: the checker has to accept a certificate of it then; check: accepted or
     rejected; tree_bytes: of the TREE payload before compression; message: the first line of what went wrong; rules:
     leaves by what closes them, arms: seconds by way of deciding, both as `name=number, ...`; programs:
     linear programs solved; attack_s: spent looking for witnesses.
@@ -59,11 +60,18 @@ class Result:
         found = []
         if self.verdict in DECIDED and self.expected in DECIDED and self.verdict != self.expected:
             found.append(f"WRONG: {self.verdict}, expected {self.expected}")
-        if self.verdict == "sat" and not self.witness.startswith("valid"):
+        if self.verdict == "sat" and not self._is_witnessed:
             found.append(f"INVALID WITNESS: {self.witness or 'none'}")
         if self.check not in ("", "accepted"):
             found.append(f"CERTIFICATE: {self.check}")
         return found
+
+    @property
+    def _is_witnessed(self) -> bool:
+        """The validator confirms it; where it cannot read the query, the checker ran it from the certificate."""
+        if self.witness.startswith("unread"):
+            return self.check == "accepted"
+        return self.witness.startswith("valid")
 
     @property
     def is_solved(self) -> bool:

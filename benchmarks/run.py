@@ -31,6 +31,7 @@ from benchmarks.measure import Measured, measure  # noqa: E402
 from benchmarks.results import Result, line, summary, tallied  # noqa: E402
 from benchmarks.suite import DECIDED, BadSuite, Instance, read_suite, select  # noqa: E402
 from farkas.certificate_file import MalformedCertificate, read_certificate_file  # noqa: E402
+from farkas.specs.vnnlib2 import is_version_2  # noqa: E402
 
 GRACE_S = 10.0  # after the timeout, before the kill
 LATE_S = 1.0  # after the timeout, before an answer counts as none
@@ -55,9 +56,7 @@ class Runner:
             "category": instance.category, "onnx": instance.onnx, "vnnlib": instance.vnnlib, "timeout_s": timeout,
             "expected": instance.expected,
         }  # fmt: skip
-        if not instance.is_single:
-            return Result(**row, verdict="unsupported", message="a query about several networks")
-        missing = [path for path in (instance.network, instance.query) if not path.is_file()]
+        missing = [path for path in (*(path for _, path in instance.networks), instance.query) if not path.is_file()]
         if missing:
             return Result(**row, verdict="error", message=f"no file {missing[0]}")
         certificate = self._folder / f"{number}.nnc"
@@ -78,8 +77,8 @@ class Runner:
 
     def _verify(self, instance: Instance, timeout: float, certificate: Path) -> Measured:
         args = self._args
-        words = ["-m", "farkas", "verify", str(instance.network), str(instance.query), "--json", "--quiet"]
-        words += ["--timeout", str(timeout)]
+        files = [str(instance.network)] if instance.is_single else _networks(instance)
+        words = ["-m", "farkas", "verify", *files, str(instance.query), "--json", "--quiet", "--timeout", str(timeout)]
         if args.certify:
             words += ["--certificate", str(certificate)]
         for option in ("semantics", "memory"):
@@ -90,6 +89,8 @@ class Runner:
         return self._process(words, timeout + GRACE_S)
 
     def _validate(self, number: int, instance: Instance, row: dict[str, Any]) -> str:
+        if is_version_2(instance.query.read_bytes()):
+            return "unread: VNN-LIB 2.x"
         place = self._folder / f"{number}.witness"
         place.write_text(row["assignment"], encoding="ascii")
         script = str(ROOT / "benchmarks" / "witness.py")
@@ -106,12 +107,18 @@ class Runner:
             return found | {"check": f"malformed: {error}"}
         if tree is not None:
             found["tree_bytes"] = len(tree.payload)
-        words = ["-m", "farkas", "check", str(certificate), "--network", str(instance.network), "--property",
+        words = ["-m", "farkas", "check", str(certificate), *_networks(instance), "--property",
                  str(instance.query), "--tier", "accelerated", "--semantics", row["semantics"],
                  "--verdict", row["verdict"]]  # fmt: skip
         done = self._process(words, CHECK_LIMIT_S)
         check = "accepted" if done.code == 0 else f"exit code {done.code}: {_last_line(done.err)}"
         return found | {"check": check, "check_wall_s": done.wall_s, "check_cpu_s": done.cpu_s}
+
+
+def _networks(instance: Instance) -> list[str]:
+    """The options that name the networks of an instance."""
+    named = [f"{name}={path}" if name else str(path) for name, path in instance.networks]
+    return [word for one in named for word in ("--network", one)]
 
 
 def _answer(done: Measured, timeout: float) -> dict[str, Any]:

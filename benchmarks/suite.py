@@ -6,6 +6,7 @@ anything else for not known), and perhaps `category`.
 
 from __future__ import annotations
 
+import ast
 import csv
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -35,9 +36,18 @@ class Instance:
         return self.category, self.onnx, self.vnnlib
 
     @property
+    def networks(self) -> list[tuple[str, Path]]:
+        """Names ("" for a network without one) and files; several are `f=PATH;g=PATH` or a Python list of pairs."""
+        if self.onnx.lstrip().startswith("["):
+            pairs = ast.literal_eval(self.onnx.strip())
+        else:
+            pairs = [_named(text) for text in self.onnx.split(";")]
+        return [(name, self.folder / path) for name, path in pairs]
+
+    @property
     def network(self) -> Path:
-        name, equals, path = self.onnx.partition("=")
-        return self.folder / (path if equals and name.isidentifier() else self.onnx)
+        """The only network, or the first one."""
+        return self.networks[0][1]
 
     @property
     def query(self) -> Path:
@@ -45,12 +55,18 @@ class Instance:
 
     @property
     def name(self) -> str:
-        return f"{self.category}: {Path(self.onnx).name} {Path(self.vnnlib).name}"
+        return f"{self.category}: {'+'.join(path.name for _, path in self.networks)} {Path(self.vnnlib).name}"
 
     @property
     def is_single(self) -> bool:
-        """Whether the row names one network; several are `f=PATH;g=PATH` or a Python list of pairs."""
-        return ";" not in self.onnx and not self.onnx.lstrip().startswith("[")
+        """Whether the query is about one network and no named copies of it."""
+        return len(self.networks) == 1 and not self.networks[0][0]
+
+
+def _named(text: str) -> tuple[str, str]:
+    """`f=PATH` as name and path; a path may hold `=` itself."""
+    name, equals, path = text.partition("=")
+    return (name, path) if equals and name.isidentifier() else ("", text)
 
 
 def read_suite(path: Path) -> list[Instance]:

@@ -46,6 +46,7 @@ COMMANDS = {
     "show": ("farkas.cli_show", "what a network, a property or a certificate contains"),
     "export": ("farkas.cli_export", "a query as a file for another solver"),
     "doctor": ("farkas.cli_doctor", "what is installed, what is missing, and what onnxruntime computes here"),
+    "explain": ("farkas.cli_explain", "what the code of a diagnostic means, and what to write instead"),
     "supports": ("farkas.cli_supports", "capabilities, as VNN-LIB 2.0 wants them reported"),
 }
 

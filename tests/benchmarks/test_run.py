@@ -87,9 +87,29 @@ def test_what_cannot_be_run_is_a_row_and_no_crash(tiny: Files, tmp_path: Path) -
     ]
     code, found = bench(suite(tmp_path, rows))
     assert code == 0
-    assert [row["verdict"] for row in found] == ["unsupported"] * 4 + ["error"] * 2
+    assert [row["verdict"] for row in found] == ["error"] * 3 + ["unsupported"] + ["error"] * 2
     assert "'Sin'" in found[3]["message"]
     assert "none.onnx" in found[5]["message"]
+
+
+COPIES = """(vnnlib-version <2.0>)
+(declare-network f (declare-input X float32 [1,1]) (declare-output Y float32 [1,1]))
+(declare-network g (equal-to f) (declare-input A float32 [1,1]) (declare-output B float32 [1,1]))
+(assert (and (>= X[0,0] 0.0) (<= X[0,0] 1.0) (>= A[0,0] 2.0) (<= A[0,0] 3.0)))
+(assert (RELATION Y[0,0] B[0,0]))
+"""
+
+
+def test_rows_of_several_networks_are_run_and_their_certificates_checked(tiny: Files, tmp_path: Path) -> None:
+    """Of the absolute value: |x| <= 1 < 2 <= |a|."""
+    for name, relation in (("never.vnnlib", ">="), ("always.vnnlib", "<=")):
+        write(tmp_path, name, COPIES.replace("RELATION", relation).encode())
+    onnx = "f=absolute.onnx"
+    code, found = bench(
+        suite(tmp_path, [(onnx, "never.vnnlib", 20, "unsat"), (onnx, "always.vnnlib", 20, "sat")]), "--certify"
+    )
+    assert code == 0
+    assert [(row["verdict"], row["check"]) for row in found] == [("unsat", "accepted"), ("sat", "accepted")]
 
 
 def test_jobs_run_at_a_time_and_all_are_reported(tiny: Files, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 import farkas
 from farkas import api, cli
+from farkas.specs.diagnostics_codes import CODES
 from farkas.specs.witness import read_witness
 from tests.farkas.queries import ROOT, Files, absolute, prop, wide, write
 from tests.farkas.queries import farkas as process
@@ -314,6 +315,15 @@ def test_name_version_and_help(capsys: Capture) -> None:
         assert f"  {command} " in overview
         assert cli.main([command, "--help"]) == 0
         assert f"farkas {command}" in capsys.readouterr().out
+
+
+def test_explain_tells_what_a_code_means_and_lists_them_all(capsys: Capture) -> None:
+    assert cli.main(["explain", "fk101"]) == 0
+    assert "fk.between" in capsys.readouterr().out
+    assert cli.main(["explain"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(CODES)
+    assert cli.main(["explain", "FK1"]) == 2
+    assert "'FK1'" in capsys.readouterr().err
 
 
 def into_the_void(*words: str, unbuffered: bool = False) -> tuple[int, str]:
