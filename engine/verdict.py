@@ -131,7 +131,9 @@ class Holds:
 class Violated:
     """`sat`: the witness lies in the input set and violates, as the replay record shows.
 
-    assignment: the witness in the words of the property's own language, when that is not VNN-LIB 1.0.
+    assignment: the witness in the words of the property's own language, when that is not VNN-LIB 1.0; in_binary32: of
+    a witness over the reals, whether its nearest binary32 point violates as well, on a named executor and on
+    onnxruntime; None in other semantics and where there is no such run.
     """
 
     replay: Replay
@@ -140,6 +142,7 @@ class Violated:
     certificate: bytes | None = field(default=None, repr=False)
     statistics: Statistics = Statistics()
     assignment: str = field(default="", repr=False)
+    in_binary32: bool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.replay, Replay):

@@ -39,6 +39,7 @@ from farkas.engine.undecided import of_gap, report_of_gap, still_open, stuck
 from farkas.engine.verdict import GapReport, Holds, Reason, Unknown, Verdict, Violated
 from farkas.ir.core import Affine
 from farkas.ir.error_terms import LARGEST_COUNT
+from farkas.ir.errors import FarkasError
 from farkas.runtime_cuda.backend import Backend, cupy_backend, numpy_backend
 from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import Prepared, prepare
@@ -281,7 +282,19 @@ class _Run:
             self.net = prepare(self.program, binary32=self.binary32, backend=numpy_backend())
         family = next(f for f in self.query.families if found.case_number in f.members)
         best = polish(self.replayer, self.net, self._attack(family), found, self.budget)
-        return Violated(best, self.query.semantics, self.query.property.vacuous)
+        beside = None if self.query.semantics is not Semantics.REAL else self._in_binary32(best)
+        return Violated(best, self.query.semantics, self.query.property.vacuous, in_binary32=beside)
+
+    def _in_binary32(self, found: Replay) -> bool | None:
+        """Whether a witness over the reals violates when it is executed; None where it cannot be."""
+        query = self.query
+        if query.graph.dtype != "float32":
+            return None
+        floats = Replayer(query.graph, self.program, query.network, Semantics.F32_ANY, query.parts)
+        try:
+            return floats.attempt_exact(found.case_number, found.case, found.inputs) is not None
+        except (FarkasError, OverflowError):
+            return None  # onnxruntime does not take the network, or an input lies beyond binary32
 
     def _holds(self) -> Verdict:
         empty = self.query.sets.empty

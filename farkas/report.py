@@ -47,6 +47,7 @@ def _details(verdict: Verdict) -> dict[str, Any]:
         case Violated():
             replay = verdict.replay
             details |= {"executor": replay.executor, "runtime": replay.runtime, "any_order": replay.any_order}
+            details["in_binary32"] = verdict.in_binary32
         case Unknown():
             details["detail"] = verdict.detail
             details["gap"] = None if verdict.gap is None else verdict.gap.as_dict()
@@ -143,7 +144,14 @@ def _violation(verdict: Violated) -> str:
     replay = verdict.replay
     match verdict.semantics:
         case Semantics.REAL:
-            return "an exact rational input violates"
+            match verdict.in_binary32:
+                case None:
+                    beside = ""
+                case True:
+                    beside = "; so does the nearest binary32 point when it is executed"
+                case False:
+                    beside = "; the nearest binary32 point does not when it is executed"
+            return f"an exact rational input violates{beside}"
         case Semantics.INT_EXACT:
             return f"the witness violates on the exact integers of the graph and, bit for bit, on {replay.runtime}"
         case Semantics.F32_ANY:

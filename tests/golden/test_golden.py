@@ -52,6 +52,14 @@ def test_the_point_that_the_comment_names_violates_where_it_says(golden: Golden)
     assert golden.case.violated_disjunct(inputs, [Fraction(float(v)) for v in y]) is not None
 
 
+@pytest.mark.parametrize("golden", [g for g in OWN if g.answers[REAL] == "sat"], ids=lambda g: g.name)
+def test_a_witness_over_the_reals_says_whether_it_violates_when_executed(golden: Golden) -> None:
+    """Where f32-any has a witness at all and the set is a point, that is the one; where it has none, none replays."""
+    verdict = verify(golden.query(REAL), TRUSTING)
+    assert isinstance(verdict, Violated)
+    assert verdict.in_binary32 == (golden.answers[ANY] == "sat")
+
+
 def test_without_trust_a_word_is_no_verdict() -> None:
     golden = next(g for g in OWN if g.name == "cancelling, 1 is unsafe")
     verdict = verify(golden.query(MULADD), Options(timeout_s=20.0))
