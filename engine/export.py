@@ -46,7 +46,7 @@ Phases = Literal["big-m", "multiple-choice"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 BOUNDS: tuple[Bounds, ...] = get_args(Bounds)
 PHASES: tuple[Phases, ...] = get_args(Phases)
-EFFORT = Effort(seconds=2.0, steps=20)  # of slope optimisation for the bounds of neurons
+EFFORT = Effort(seconds=60.0, steps=20)  # of slope optimisation for the bounds of neurons; a file depends on steps only
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def by_z3(text: str) -> str:
-    solver = z3.Solver()
+    solver = z3.Solver(ctx=z3.Context())
     solver.set("timeout", 60_000)
     solver.from_string(text)
     return str(solver.check())
@@ -94,7 +94,6 @@ def test_what_no_binary32_run_and_no_real_one_reaches_is_unsat_without_slack(tin
         ("avoidance", "avoidance_wide_is_clear", ("mps", "lp")),
         ("avoidance", "avoidance_head_on_no_strong_left", ("mps", "lp")),
         ("glyphs", "glyphs_falling_corner", ("smt2-lra", "mps", "lp")),
-        ("glyphs", "glyphs_vertical_far", ("smt2-lra",)),
         ("pendulum", "pendulum_angle_kept", ("mps", "lp")),
     ],
 )
