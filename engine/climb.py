@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.util import find_spec
 
 from farkas.engine.budget import Budget, OutOfTime
 from farkas.engine.ladder import Outcome, Piece, Point, Rung
@@ -69,12 +68,13 @@ class Climber:
         names: tuple[str, ...] = ANY_RUNGS if semantics is Semantics.F32_ANY else ORDER_RUNGS
         if semantics is Semantics.REAL:
             names = REAL_RUNGS
-        return tuple(name for name in names if self.options.allows(name) and find_spec(_module(name)))
+        return tuple(name for name in names if self.options.allows(name))
 
     def rung(self, name: str) -> Rung:
         if name not in self._rungs:
-            module = import_module(_module(name))
-            make: Callable[[Query, Options], Rung] = getattr(module, f"{name.replace('-', '_')}_rung")
+            rung = f"rung_{name.replace('-', '_')}"
+            module = import_module(f"farkas.engine.{rung}")
+            make: Callable[[Query, Options], Rung] = getattr(module, f"{rung.removeprefix('rung_')}_rung")
             self._rungs[name] = make(self.query, self.options)
         return self._rungs[name]
 
@@ -124,7 +124,3 @@ class Climber:
             if found is not None:
                 return found
         return None
-
-
-def _module(name: str) -> str:
-    return f"farkas.engine.rung_{name.replace('-', '_')}"
