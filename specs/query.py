@@ -8,6 +8,11 @@ The normal form, as a grammar (DNF grouped by input box; all numbers exact ratio
     disjunct   := atom*                                all atoms hold; no atoms: every x in the box is unsafe
     atom       := x-terms y-terms c strict             sum a_i x_i + sum b_j y_j <= c     (< c when strict)
     x-terms    := (i, a_i)*                            i ascending, a_i != 0; likewise y-terms
+    monomial   := factor factor+                       a product; ascending; i is x_i, and inputs + j is y_j
+
+Atoms are linear; what is polynomial in a property stands in its monomials, numbered in the order of their first
+appearance: as a y-term, index `outputs + k` is monomial k.  A monomial is the exact product of the values of its
+factors, in every semantics.
 
 The order is part of the form, for certificates name cases, disjuncts and atoms by position:
 
@@ -28,8 +33,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from math import prod
 
 Terms = tuple[tuple[int, Fraction], ...]
+Monomial = tuple[int, ...]
 
 
 class Semantics(Enum):
@@ -62,7 +69,10 @@ class Semantics(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """The half-space `sum x_i X_i + sum y_j Y_j <= c`, or `< c` when strict; exact in any semantics."""
+    """The half-space `sum x_i X_i + sum y_j Y_j <= c`, or `< c` when strict; exact in any semantics.
+
+    Behind the outputs, Y goes on with the monomials of the property (`Property.extended`).
+    """
 
     x: Terms
     y: Terms
@@ -105,7 +115,10 @@ class Case:
         return all(low <= value <= high for low, value, high in zip(self.lower, inputs, self.upper, strict=True))
 
     def violated_disjunct(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> int | None:
-        """The first disjunct whose atoms all hold at the point; None when there is none.  The box is not looked at."""
+        """The first disjunct whose atoms all hold at the point; None when there is none.  The box is not looked at.
+
+        outputs: with the monomials behind them (`Property.extended`).
+        """
         for j, atoms in enumerate(self.disjuncts):
             if all(atom.holds(inputs, outputs) for atom in atoms):
                 return j
@@ -118,6 +131,8 @@ class Property:
 
     sha256: of the decompressed bytes it was read from ("" when it was not read from a file).
     vacuous: one message for every contradictory box that was dropped; no cases at all means a vacuous `unsat`.
+    monomials: the products that atoms speak of, each the ascending indices of at least two factors: of an input, or
+    `inputs` plus that of an output.
     """
 
     inputs: int
@@ -125,7 +140,19 @@ class Property:
     cases: tuple[Case, ...]
     sha256: str = ""
     vacuous: tuple[str, ...] = ()
+    monomials: tuple[Monomial, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """The length of the vector that the y-terms of atoms are about: outputs and monomials."""
+        return self.outputs + len(self.monomials)
+
+    def extended(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> tuple[Fraction, ...]:
+        """The outputs and, behind them, the values of the monomials at a point: what atoms are evaluated over."""
+        values = (*inputs, *outputs)
+        return (*outputs, *(prod((values[k] for k in factors), start=Fraction(1)) for factors in self.monomials))
 
     def is_unsafe(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
         """Whether (x, y) is a counterexample, over the reals: the formula of the file at this point."""
-        return any(case.contains(inputs) and case.violated_disjunct(inputs, outputs) is not None for case in self.cases)
+        values = self.extended(inputs, outputs)
+        return any(case.contains(inputs) and case.violated_disjunct(inputs, values) is not None for case in self.cases)
