@@ -13,6 +13,7 @@ from farkas.engine.replay import Replay
 from farkas.engine.tree import ClosedTree
 from farkas.engine.trusted import Trusted
 from farkas.specs.query import Semantics
+from farkas.specs.witness import Named
 
 
 class Reason(StrEnum):
@@ -133,7 +134,8 @@ class Violated:
 
     assignment: the witness in the words of the property's own language, when that is not VNN-LIB 1.0; in_binary32: of
     a witness over the reals, whether its nearest binary32 point violates as well, on a named executor and on
-    onnxruntime; None in other semantics and where there is no such run.
+    onnxruntime; None in other semantics and where there is no such run; named: the variables and the outputs of a
+    witness of a specification made in Python, by their names there.
     """
 
     replay: Replay
@@ -143,6 +145,7 @@ class Violated:
     statistics: Statistics = Statistics()
     assignment: str = field(default="", repr=False)
     in_binary32: bool | None = None
+    named: tuple[Named, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.replay, Replay):

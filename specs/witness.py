@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import NoReturn
 
 import numpy as np
@@ -44,6 +45,41 @@ class Witness:
         Raises MalformedWitness when a value lies beyond the binary32 range.
         """
         return np.array([_nearest(word) for word in self.x], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Named:
+    """One variable, or one network's output, of a witness, by its name in the specification.
+
+    labels: names of the entries, or none; values: exact, flat in row-major order, one for every entry of `shape`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    labels: tuple[str, ...]
+    values: tuple[Fraction, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != prod(self.shape):
+            raise ValueError(f"{self.name}: {len(self.values)} values for the shape {self.shape}")
+        if self.labels and len(self.labels) != len(self.values):
+            raise ValueError(f"{self.name}: {len(self.labels)} labels for {len(self.values)} values")
+
+    def __getitem__(self, entry: int | str) -> Fraction:
+        """The value of an entry, by its label or its position."""
+        return self.values[self.labels.index(entry) if isinstance(entry, str) else entry]
+
+    @property
+    def entries(self) -> tuple[tuple[str, Fraction], ...]:
+        """Every entry as the specification would write it, with its value: `x.range`, `x[0, 3]`, or `x` alone."""
+        return tuple((f"{self.name}{place}", value) for place, value in zip(self._places(), self.values, strict=True))
+
+    def _places(self) -> list[str]:
+        if self.labels:
+            return [f".{label}" for label in self.labels]
+        if not self.shape:
+            return [""]
+        return [f"[{', '.join(map(str, index))}]" for index in np.ndindex(self.shape)]
 
 
 def exact_decimal(value: Value) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.specs.errors import MalformedWitness
-from farkas.specs.witness import Witness, exact_decimal, read_witness, write_witness
+from farkas.specs.witness import Named, Witness, exact_decimal, read_witness, write_witness
 
 floats32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 vectors = st.lists(floats32, min_size=1, max_size=5)
@@ -94,3 +94,23 @@ def test_malformed_witness_is_refused(text: str, message: str) -> None:
 def test_values_beyond_binary32_are_no_input() -> None:
     with pytest.raises(MalformedWitness, match="binary32 range"):
         read_witness("((X_0 1e39))").inputs32()
+
+
+def test_named_values_are_found_by_label_and_by_position() -> None:
+    x = Named("x", (2,), ("height", "speed"), (Q(1, 2), Q(-3)))
+    assert x["speed"] == x[1] == Q(-3)
+    assert x.entries == (("x.height", Q(1, 2)), ("x.speed", Q(-3)))
+
+
+def test_unlabelled_entries_are_named_by_their_indices_in_row_major_order() -> None:
+    y = Named("y", (2, 3), (), tuple(map(Q, range(6))))
+    assert [name for name, _ in y.entries] == ["y[0, 0]", "y[0, 1]", "y[0, 2]", "y[1, 0]", "y[1, 1]", "y[1, 2]"]
+    assert dict(y.entries)["y[1, 2]"] == 5
+    assert Named("z", (), (), (Q(7),)).entries == (("z", Q(7)),)
+
+
+def test_values_and_labels_that_do_not_fit_the_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"x: 1 values for the shape \(2,\)"):
+        Named("x", (2,), (), (Q(1),))
+    with pytest.raises(ValueError, match="x: 1 labels for 2 values"):
+        Named("x", (2,), ("a",), (Q(1), Q(2)))
