@@ -3,7 +3,7 @@
     file       := command*
     command    := (declare-const NAME Real) | (assert formula)            NAME: X_i or Y_j, indices 0, 1, 2, ...
     formula    := (and formula+) | (or formula+) | (<= term term) | (>= ...) | (< ...) | (> ...)
-    term       := number | NAME | (+ term+) | (- term+) | (* term+)       at most one factor that is not constant
+    term       := number | NAME | (+ term+) | (- term+) | (* term+)
 
 Nothing is skipped except white space and comments: what is not in this grammar is an error with its position.  The
 reader keeps an explicit stack of open parentheses, so depth costs memory and not Python frames, and each frame holds
@@ -24,8 +24,8 @@ from typing import NoReturn
 from farkas.specs import tokens
 from farkas.specs.dnf import All, AnyOf, Literal, TooLarge, group
 from farkas.specs.errors import MalformedProperty
-from farkas.specs.linear import COMPARISONS, Linear, TooLong, apply, compare, variable
 from farkas.specs.numbers import Numbers
+from farkas.specs.polynomials import COMPARISONS, Polynomial, Products, TooLong, apply, compare, variable
 from farkas.specs.query import Atom, Property
 
 _CONNECTIVES = ("and", "or")
@@ -48,7 +48,7 @@ def read_property(data: bytes, *, inputs: int | None = None, outputs: int | None
     """The property in the bytes of a VNN-LIB 1.0 file, gzip-compressed or not.
 
     inputs, outputs: the network's counts, when known; the property must declare exactly as many variables.
-    Linear time in the text and in the size of the disjunctive normal form.
+    Polynomial time in the text and in the size of the disjunctive normal form.
 
     Raises MalformedProperty, with line and column, on anything that is not a well-formed property with a bounded
     input box in every conjunction.
@@ -67,7 +67,7 @@ class _Frame:
     place: tuple[int, int]
     head: str = ""
     group: All | AnyOf | None = None  # of assert, and, or: collects formulas
-    terms: list[Linear] = field(default_factory=list)  # of comparisons and operators
+    terms: list[Polynomial] = field(default_factory=list)  # of comparisons and operators
     words: list[tuple[str, tuple[int, int]]] = field(default_factory=list)  # of declare-const
     count: int = 0  # operands
 
@@ -84,6 +84,7 @@ class _Reader:
         self.declared: dict[tuple[str, int], tuple[int, int]] = {}
         self.literals: dict[str, Literal] = {}
         self.numbers = Numbers()
+        self.products = Products()
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class _Reader:
         kind, index = name
         other = self.variables.get(right)
         if other is not None:
-            return compare(operator, variable(kind, index), variable(*other), self.numbers.intern)
+            return compare(operator, variable(kind, index), variable(*other), self.numbers.intern, self.products)
         value = self.numbers.read(right)
         if value is None:
             return None
@@ -204,7 +205,7 @@ class _Reader:
             self.arity(frame, 2 if frame.head in COMPARISONS else None)
             frame.terms.append(self.term(word))
 
-    def term(self, word: str) -> Linear:
+    def term(self, word: str) -> Polynomial:
         """A variable or a number."""
         name = self.variables.get(word)
         if name is not None:
@@ -214,7 +215,7 @@ class _Reader:
             if _NAME.fullmatch(word):
                 self.fail(f"found {_quote(word)}, which is not declared; wanted (declare-const {word} Real) before it")
             self.fail(f"found {_quote(word)}, wanted a declared variable X_i or Y_j, or a decimal number")
-        return Linear({}, value[1])
+        return Polynomial({}, value[1])
 
     def close(self) -> None:
         """A closing parenthesis: what it closes becomes an operand of the list around it."""
@@ -249,9 +250,10 @@ class _Reader:
         if frame.count != 2 or parent.group is None:
             self.fail(f"'{frame.head}' compares two terms, found {frame.count}")
         try:
-            parent.group.add(compare(frame.head, frame.terms[0], frame.terms[1], self.numbers.intern))
+            literal = compare(frame.head, frame.terms[0], frame.terms[1], self.numbers.intern, self.products)
         except TooLong as error:
             self.fail(str(error), frame.place)
+        parent.group.add(literal)
         parent.count += 1
 
     def calculated(self, parent: _Frame, frame: _Frame) -> None:
@@ -260,8 +262,6 @@ class _Reader:
             result = apply(frame.head, frame.terms)
         except TooLong as error:
             self.fail(str(error), frame.place)
-        if result is None:
-            self.fail("found a product of variables, wanted at most one factor that is not constant", frame.place)
         parent.count += 1
         self.arity(parent, 2 if parent.head in COMPARISONS else None)
         parent.terms.append(result)
@@ -316,7 +316,8 @@ class _Reader:
                 f"wanted a bounded input box, add (assert ({comparison} X_{slot // 2} ...))",
                 self.declared["X", slot // 2],
             )
-        return Property(x, y, grouped.cases, sha256, grouped.vacuous)
+        cases, monomials = self.products.settled(grouped.cases, x, y)
+        return Property(x, y, cases, sha256, grouped.vacuous, monomials)
 
     def counted(self, kind: str, word: str, wanted: int | None) -> int:
         """How many variables of a kind there are; complains about none, gaps, and a number other than the network's."""

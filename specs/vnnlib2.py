@@ -10,8 +10,8 @@
     term        := number | NAME | NAME[i, ...] | (+ term+) | (- term+) | (* term+)
 
 Read besides: element types in any case (`Real`), numbers with an exponent, version 2.1 without `initialized`.  Refused
-as not supported yet: products of variables, `initialized`, and (by `Document.property`) hidden tensors.  All element
-types are `real`, or none is.
+as not supported yet: `initialized`, and (by `Document.property`) hidden tensors.  All element types are `real`, or none
+is.
 
 The text is cut into tokens once; then one function for each rule of the grammar, so that an error knows what it wanted.
 Nesting is limited, because the functions recurse.  Numbers are decimal literals and mean exact rationals.
@@ -24,8 +24,8 @@ from math import prod
 from typing import NoReturn
 
 from farkas.specs.errors import MalformedProperty
-from farkas.specs.linear import Linear, TooLong, apply, variable
 from farkas.specs.numbers import decimal
+from farkas.specs.polynomials import Polynomial, TooLong, apply, variable
 from farkas.specs.tokens import decompressed
 from farkas.specs.vnnlib2_document import (
     EQUAL_TO,
@@ -86,7 +86,7 @@ class _Reader:
         self.names: set[str] = set()  # of both: they share one name space
         self.starts = (0, 0)  # lengths of X and Y so far
         self.version = VERSIONS[0]
-        self.known: dict[tuple[str, str], Linear] = {}  # elements by their texts
+        self.known: dict[tuple[str, str], Polynomial] = {}  # elements by their texts
 
     # -- tokens ------------------------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ class _Reader:
             self.fail("this parenthesis is never closed; wanted ')' before the end of the file", start)
         self.expect(")", f"{wanted} or ')'")
 
-    def term(self) -> Linear:
+    def term(self) -> Polynomial:
         if self.word == "(":
             return self.sum_or_product()
         if self.word in self.tensors:
@@ -317,9 +317,9 @@ class _Reader:
                 what = "a declared tensor"
             self.wanted(f"{what}: a number, an element of {declared}, or '(' with '+', '-' or '*'")
         self.at += 1
-        return Linear({}, value)
+        return Polynomial({}, value)
 
-    def element(self) -> Linear:
+    def element(self) -> Polynomial:
         """An element of a tensor."""
         tensor = self.tensors[self.take()]
         written = self.word if self.word.startswith("[") else ""
@@ -344,7 +344,7 @@ class _Reader:
         self.known[key] = form
         return form
 
-    def sum_or_product(self) -> Linear:
+    def sum_or_product(self) -> Polynomial:
         start = self.at
         head = self.head(("+", "-", "*"))
         if head is None:
@@ -357,13 +357,9 @@ class _Reader:
         self.closed(start, "a term")
         self.depth -= 1
         try:
-            result = apply(head, terms)
+            return apply(head, terms)
         except TooLong as error:
             self.fail(str(error), start)
-        if result is None:
-            self.fail("found a product of variables; polynomial terms are not supported yet, wanted at most one factor "
-                      "that is not constant", start, UnsupportedQuery)  # fmt: skip
-        return result
 
 
 def _shape(shape: tuple[int, ...]) -> str:

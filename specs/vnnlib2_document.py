@@ -12,8 +12,8 @@ from math import prod
 
 from farkas.specs.dnf import All, AnyOf, TooLarge, group
 from farkas.specs.errors import MalformedProperty
-from farkas.specs.linear import Linear, TooLong, compare
 from farkas.specs.numbers import Numbers
+from farkas.specs.polynomials import Polynomial, Products, TooLong, compare
 from farkas.specs.query import Property
 from farkas.specs.vnnlib2_bounds import complete
 
@@ -82,8 +82,8 @@ class Comparison:
     """`left operator right`, one of <= >= < > == !=."""
 
     operator: str
-    left: Linear
-    right: Linear
+    left: Polynomial
+    right: Polynomial
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,11 @@ class Document:
                     f"found the hidden tensor '{tensor.name}'; hidden tensors are not supported yet, declare it an "
                 )
                 raise UnsupportedQuery(message + "output of the network and of its ONNX file", *tensor.place)
-        numbers = Numbers()
+        numbers, products = Numbers(), Products()
         try:
             root = All()
             for assertion in self.assertions:
-                _join(root, assertion, numbers)
+                _join(root, assertion, numbers, products)
             conjunctions = complete(root.conjunctions(), self.inputs, numbers)
             grouped = group(conjunctions, self.inputs)
         except TooLarge as error:
@@ -164,7 +164,8 @@ class Document:
         if grouped.missing is not None:
             self._unbounded(*grouped.missing)
         vacuous = tuple(_named(message, self) for message in grouped.vacuous)
-        return Property(self.inputs, self.outputs, grouped.cases, self.sha256, vacuous)
+        cases, monomials = products.settled(grouped.cases, self.inputs, self.outputs)
+        return Property(self.inputs, self.outputs, cases, self.sha256, vacuous, monomials)
 
     def _unbounded(self, slot: int, conjunction: int) -> None:
         side, comparison = ("upper", "<=") if slot & 1 else ("lower", ">=")
@@ -192,21 +193,21 @@ def make_network(
     return NetworkDeclaration(name, tuple(moved), relation, other)
 
 
-def _join(around: All | AnyOf, formula: Formula, numbers: Numbers) -> None:
+def _join(around: All | AnyOf, formula: Formula, numbers: Numbers, products: Products) -> None:
     """Add a formula to the conjunction or disjunction around it."""
     match formula:
         case Comparison("==" | "!=" as operator, left, right):
             sides = ("<=", ">=") if operator == "==" else ("<", ">")
             inner: All | AnyOf = All() if operator == "==" else AnyOf()
             for side in sides:
-                inner.add(compare(side, left, right, numbers.intern))
+                inner.add(compare(side, left, right, numbers.intern, products))
             around.combine(inner.conjunctions())
         case Comparison(operator, left, right):
-            around.add(compare(operator, left, right, numbers.intern))
+            around.add(compare(operator, left, right, numbers.intern, products))
         case Junction(word, parts):
             inner = around if isinstance(around, All if word == "and" else AnyOf) else _empty(word)
             for part in parts:
-                _join(inner, part, numbers)
+                _join(inner, part, numbers, products)
             if inner is not around:
                 around.combine(inner.conjunctions())
 

@@ -37,17 +37,20 @@ def write_document(prop: Property, networks: Sequence[NetworkDeclaration], versi
     lines = [f"(vnnlib-version <{version}>)", ""]
     for network in networks:
         lines += _declaration(network)
-    return "\n".join([*lines, "", *_assertions(prop, _Labels(names))]) + "\n"
+    return "\n".join([*lines, "", *_assertions(prop, _Labels(names, prop))]) + "\n"
 
 
 class _Labels:
-    """The names of all elements, by index."""
+    """The names of all elements, by index; those of monomials, behind the outputs, are their factors in a row."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, prop: Property) -> None:
         self.x, self.y = (
             [t.label(offset) for t in document.tensors if t.kind == kind for offset in range(prod(t.shape))]
             for kind in ("input", "output")
         )
+        names = self.x + self.y
+        self.y += [" ".join(names[k] for k in factors) for factors in prop.monomials]
+        self.products = range(prop.outputs, prop.columns)
 
 
 def _declaration(network: NetworkDeclaration) -> Iterator[str]:
@@ -90,14 +93,16 @@ def _bounds(case: Case, labels: _Labels) -> Iterator[str]:
 
 def _atom(atom: Atom, labels: _Labels) -> str:
     terms: Terms = (*atom.x, *atom.y)
-    names = [*(labels.x[i] for i, _ in atom.x), *(labels.y[j] for j, _ in atom.y)]
     factor = lcm(_rest(atom.c), *(_rest(a) for _, a in terms))
-    words = [_term(name, a * factor) for name, (_, a) in zip(names, terms, strict=True)]
+    words = [_term(labels.x[i], a * factor) for i, a in atom.x]
+    words += [_term(labels.y[j], a * factor, is_product=j in labels.products) for j, a in atom.y]
     left = "0.0" if not words else words[0] if len(words) == 1 else f"(+ {' '.join(words)})"
     return f"({'<' if atom.strict else '<='} {left} {exact_decimal(atom.c * factor)})"
 
 
-def _term(name: str, coefficient: Fraction) -> str:
+def _term(name: str, coefficient: Fraction, *, is_product: bool = False) -> str:
+    if is_product:
+        return f"(* {name})" if coefficient == 1 else f"(* {exact_decimal(coefficient)} {name})"
     if coefficient == 1:
         return name
     return f"(- {name})" if coefficient == -1 else f"(* {exact_decimal(coefficient)} {name})"

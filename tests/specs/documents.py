@@ -66,9 +66,9 @@ def _twisted(tree: Tree, words: list[str]) -> Tree:
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> Written:
+def documents(draw: st.DrawFn, *, polynomial: bool = False) -> Written:
     """Documents with a bounded box in every conjunction."""
-    query = draw(queries())
+    query = draw(queries(polynomial=polynomial))
     words: list[str] = [*draw(st.tuples(*[st.sampled_from(("", "", "==", "!="))] * 3))]
     query = replace(query, assertions=tuple(_twisted(tree, words) for tree in query.assertions))
     if query.inputs > 1 and query.outputs > 1 and draw(st.booleans()):

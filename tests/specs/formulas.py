@@ -91,8 +91,8 @@ numbers = st.sampled_from(LITERALS).map(lambda literal: ("number", literal))
 operators = st.sampled_from(("<=", ">=", "<", ">"))
 
 
-def terms(inputs: int, outputs: int) -> st.SearchStrategy[Tree]:
-    """Linear terms, with constant factors that may themselves be sums."""
+def terms(inputs: int, outputs: int, *, polynomial: bool = False) -> st.SearchStrategy[Tree]:
+    """Linear terms, with constant factors that may themselves be sums; polynomial: with any factors."""
     variables = st.one_of(
         st.integers(0, inputs - 1).map(lambda i: ("X", i)), st.integers(0, outputs - 1).map(lambda j: ("Y", j))
     )
@@ -101,14 +101,16 @@ def terms(inputs: int, outputs: int) -> st.SearchStrategy[Tree]:
     def larger(smaller: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
         several = st.lists(smaller, min_size=1, max_size=3)
         product = st.tuples(constants, smaller, constants).map(lambda t: ("*", list(t)))
+        if polynomial:
+            product = several.map(lambda factors: ("*", factors))
         return st.one_of(st.tuples(st.sampled_from("+-"), several), product)
 
     return st.recursive(st.one_of(variables, variables, numbers), larger, max_leaves=4)
 
 
-def formulas(inputs: int, outputs: int) -> st.SearchStrategy[Tree]:
+def formulas(inputs: int, outputs: int, *, polynomial: bool = False) -> st.SearchStrategy[Tree]:
     """Formulas with `and` and `or` nested anywhere."""
-    term = terms(inputs, outputs)
+    term = terms(inputs, outputs, polynomial=polynomial)
     comparison = st.tuples(operators, term, term)
     flat = st.tuples(operators, st.integers(0, inputs - 1).map(lambda i: ("X", i)), numbers)
     return st.recursive(
@@ -119,10 +121,10 @@ def formulas(inputs: int, outputs: int) -> st.SearchStrategy[Tree]:
 
 
 @st.composite
-def queries(draw: st.DrawFn) -> Query:
+def queries(draw: st.DrawFn, *, polynomial: bool = False) -> Query:
     """Queries with a bounded box in every conjunction: assertions bound all inputs, or each alternative of an `or`."""
     inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    formula = formulas(inputs, outputs)
+    formula = formulas(inputs, outputs, polynomial=polynomial)
     side = st.tuples(st.sampled_from(LITERALS), st.sampled_from(LITERALS))
     ordered = side.map(lambda ends: (min(ends, key=Decimal), max(ends, key=Decimal)))
     box = st.tuples(*[st.one_of(ordered, ordered, ordered, side) for _ in range(inputs)])

@@ -107,6 +107,22 @@ def test_the_version_header_tells_the_languages_apart() -> None:
     assert not is_version_2(b"; (vnnlib-version <2.0>)\n(declare-const X_0 Real)")
 
 
+def test_products_become_monomials_in_the_order_of_the_normal_form() -> None:
+    # (x1 + y) (x1 - y) = x1^2 - y^2: the mixed products cancel.  x1 is element 1, the output is column 6.
+    text = ONE + BOX + "(assert (<= (* (+ X[0,1] Y) (- X[0,1] Y) 2) (* Y X[0,0] X[0,0])))(assert (< (* Y Y) 4))"
+    prop = read_document(text).property()
+    assert prop.monomials == ((0, 0, 6), (1, 1), (6, 6))
+    assert [list(atoms) for case in prop.cases for atoms in case.disjuncts] == [
+        [Atom((), ((1, Q(-1)), (2, Q(2)), (3, Q(-2))), Q(0)), Atom((), ((3, Q(1)),), Q(4), strict=True)]
+    ]
+
+
+def test_products_that_cancel_or_stand_in_a_vacuous_conjunction_are_no_monomials() -> None:
+    text = ONE + BOX + "(assert (<= (- (* X[0,0] Y) (* Y X[0,0])) 1))"
+    text += "(assert (or (<= (* Y Y) 1) (and (<= X[0,0] -1) (<= (* Y Y Y) 1))))"
+    assert read_document(text).property().monomials == ((6, 6),)
+
+
 # meaning, against the formula
 
 
@@ -118,6 +134,22 @@ def test_normal_form_is_true_exactly_where_the_document_is(
     for _ in range(5):
         x, y = data.draw(points(written.query.inputs)), data.draw(points(written.query.outputs))
         assert prop.is_unsafe(x, y) == written.holds(x, y)
+
+
+@given(documents(polynomial=True), gaps, st.data())
+def test_normal_form_of_polynomials_is_true_exactly_where_the_document_is(
+    written: Written, gaps: list[str], data: st.DataObject
+) -> None:
+    prop = read_document(written.text(gaps)).property()
+    for _ in range(5):
+        x, y = data.draw(points(written.query.inputs)), data.draw(points(written.query.outputs))
+        assert prop.is_unsafe(x, y) == written.holds(x, y)
+
+
+@given(queries(polynomial=True))
+def test_a_polynomial_of_version_1_means_the_same_in_version_2(query: Query) -> None:
+    old, new = read_property(query.text((" ",)).encode()), read_document(Written(query).text()).property()
+    assert (old.inputs, old.outputs, old.cases, old.monomials) == (new.inputs, new.outputs, new.cases, new.monomials)
 
 
 @given(queries())
@@ -203,7 +235,8 @@ def _our_truth(formula: Formula, point: dict[tuple[str, int], Q]) -> bool:
         truths = [_our_truth(part, point) for part in formula.parts]
         return all(truths) if formula.word == "and" else any(truths)
     left, right = (
-        sum((a * point[key] for key, a in side.terms.items()), side.constant) for side in (formula.left, formula.right)
+        sum((a * prod(point[factor] for factor in key) for key, a in side.terms.items()), side.constant)
+        for side in (formula.left, formula.right)
     )
     return _compared(formula.operator, left, right)
 

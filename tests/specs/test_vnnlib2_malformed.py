@@ -66,11 +66,11 @@ ASSERTIONS = [
     ("(assert (<= X[0] 1) ^(<= X[1] 1))", "'('", "join several with 'and'"),
     ("(assert ^(or (<= X[0] 1) (<= X[1] 1)", "never closed"),
     ("(assert (<= X[0] (^max X[0] X[1])))", "'max'", "'+', '-' or '*'"),
+    (f"(assert (<= ^(* {'X[0] ' * 65}) 1))", "a product of 65 variables", "at most 64"),
 ]
 
 UNSUPPORTED = [
     ("(vnnlib-version ^<3.0>)", "version 3.0", "2.0, 2.1"),
-    (GOOD + "(assert (<= ^(* X[0] Y[0,0]) 1))", "product of variables", "polynomial"),
     (HEAD + "(declare-network f (declare-input X float32 [2] ^initialized))", "'initialized'", "plain input"),
     (HEAD + NET.replace(")) ", ")").replace("(declare-output", '(declare-hidden ^H float32 [1] "h") (declare-output'),
      "hidden tensor 'H'", "not supported yet"),
@@ -165,6 +165,8 @@ def test_no_damage_ends_in_anything_but_a_property_or_an_error_of_ours(written: 
         ours = read_document(text).property()
     except FarkasError as error:
         assert isinstance(error, MalformedProperty)
+        if "an element type" in str(error):
+            return  # which the checker compares with the network's file
     with contextlib.suppress(MalformedInput):
         theirs = property2.read_document(text.encode()).property
     assert (ours is None) == (theirs is None)

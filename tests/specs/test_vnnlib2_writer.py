@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from farkas.checker import property2
+from farkas.checker.errors import MalformedInput
 from farkas.specs.errors import MalformedProperty
 from farkas.specs.query import Atom, Case, Property
 from farkas.specs.vnnlib import read_property
@@ -59,6 +60,26 @@ def test_a_document_comes_back_with_its_networks(written: Written) -> None:
     ]
 
 
+@given(documents(polynomial=True))
+def test_a_document_with_polynomials_comes_back(written: Written) -> None:
+    document = read_document(written.text())
+    prop = document.property()
+    read = read_document(write_document(prop, document.networks)).property()
+    assert replace(read, sha256="", vacuous=()) == told(prop)
+
+
+@given(documents(polynomial=True))
+def test_the_checker_reads_the_same_or_refuses_products_by_name(written: Written) -> None:
+    prop = read_document(written.text()).property()
+    try:
+        theirs = property2.read_document(written.text().encode()).property
+    except MalformedInput as error:
+        assert "a product of variables is not linear" in str(error)
+    else:
+        assert_same(prop, theirs)
+        assert not prop.monomials
+
+
 def test_numbers_without_finite_decimals_are_scaled_away() -> None:
     third, seventh = Q(1, 3), Q(1, 7)
     atom = Atom(((0, third),), ((0, Q(1)),), seventh, strict=True)
@@ -87,6 +108,13 @@ def test_the_text_of_a_small_property() -> None:
 (assert (<= (+ (* 2.0 X[1]) (- Y)) 0.5))
 """
     )
+
+
+def test_the_text_of_a_polynomial() -> None:
+    atom = Atom(((0, Q(1)),), ((0, Q(-1)), (1, Q(1)), (2, Q(-1, 3))), Q(0), strict=True)
+    prop = Property(1, 1, (Case((Q(0),), (Q(1),), ((atom,),)),), monomials=((0, 1), (1, 1, 1)))
+    text = write_document(prop, [one_network((1,), (), "real")])
+    assert "(assert (< (+ (* 3.0 X[0]) (* -3.0 Y) (* 3.0 X[0] Y) (* -1.0 Y Y Y)) 0.0))" in text
 
 
 def test_networks_of_other_sizes_are_refused() -> None:

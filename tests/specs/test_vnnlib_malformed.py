@@ -83,9 +83,9 @@ ASSERTIONS = [
     ("(assert (and (^)))", "')' after '(', wanted 'and'"),
     ("(assert (<= (^) 1))", "')' after '(', wanted '+'"),
     # products
-    ("(assert (<= ^(* Y_0 Y_1) 1))", "product of variables"),
+    (f"(assert (<= ^(* {'Y_0 ' * 65}) 1))", "a product of 65 variables, wanted at most 64"),
     ("(assert (<= Y_0 ^(* 1e9999 1e9999 1e9999 1e9999 1e9999)))", "bits, wanted at most 131072"),
-    ("(assert (<= (+ 1 ^(* 2 X_0 3 (+ Y_0 1))) 1))", "product of variables"),
+    (f"(assert (<= (+ 1 ^(* 2 (* {'X_0 ' * 60}) (+ (* {'Y_0 ' * 5}) 1))) 1))", "a product of 65 variables"),
     # parentheses and text between
     ("^(assert (<= Y_0 1)", "never closed"),
     ("^(assert", "never closed"),
