@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("checker", "checker_fast", "encoders", "engine", "ir", "runtime_cuda", "specs")
+FOLDERS = ("batch", "checker", "checker_fast", "encoders", "engine", "ir", "runtime_cuda", "specs")
 STANDARD = frozenset(sys.stdlib_module_names)
 SOLVERS = frozenset({"bitwuzla", "cvc5", "highspy", "ortools", "pysmt", "z3"})
 
@@ -35,6 +35,7 @@ def rule(ours: str, others: str, *more: frozenset[str]) -> Rule:
 
 
 TABLE = {
+    "batch": rule("batch farkas engine encoders runtime_cuda specs ir", "numpy pyarrow rich"),
     "ir": rule("ir", "numpy networkx onnx"),
     "specs": rule("specs ir", "numpy"),
     "runtime_cuda": rule("runtime_cuda specs ir", "numpy cupy"),
@@ -50,6 +51,7 @@ DOORS = {
     "farkas.engine.runtime": rule("", "onnxruntime"),
     "farkas.engine.certify": rule("checker checker_fast", ""),
     "farkas.cli": rule("checker checker_fast", ""),
+    "farkas.cli_bench": rule("batch", ""),
 }
 
 # Data that executes, code from strings, and ways around this very table have no place in the trusted part.

@@ -1,0 +1,272 @@
+"""The parent of all workers: has imported everything once, and forks a process for each task.
+
+An instance gets a process of its own, so that whatever it does to it (a crash in a native solver, an allocation beyond
+the limit, a hang) is its own result; a fork of a process that has imported everything costs 5 ms where a start of
+Python with NumPy, onnxruntime and the solvers costs 500.  A pool of long-lived workers would save the 5 ms and let an
+instance meet what an earlier one has left behind.
+
+Forking is safe because nothing runs beside it: BLAS has one thread, and no solver is called here.  (Importing
+onnxruntime starts one thread, which waits for work; sessions made in the children start their own.)
+
+Limits are kept from here, by a process that runs no native code: the wall clock by a timer; CPU time and memory of the
+process and all its descendants by a look every 50 ms, with the kernel's own limits (RLIMIT_CPU, RLIMIT_AS) behind it
+for what is faster than that.  Whoever exceeds one is killed with its whole session, and orphans come back to this
+process, which ends them.  When the driver goes away, by whatever death, its end of the socket closes: then everything
+is killed.  When this process dies, the kernel kills the workers (PR_SET_PDEATHSIG), and the driver starts another one.
+
+Tried: limits by `signal.alarm` in the worker (a native call ends first), by control groups (not writable in most
+containers), by a watching process for every worker (twice the forks).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from farkas.batch import procfs
+from farkas.batch.tasks import RESULT, End, Outcome, Task
+
+LOOK_S = 0.05
+REPORT_S = 1.0
+LONGEST_MESSAGE = 1 << 20
+PACKAGES = ("ir", "specs", "runtime_cuda", "encoders", "checker", "checker_fast", "engine")
+OTHERS = ("farkas.api", "farkas.report", "onnxruntime", "networkx", "highspy", "z3", "ortools.sat.python.cp_model")
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+@dataclass
+class Worker:
+    """A running task."""
+
+    task: Task
+    pid: int
+    started: float
+    end: End = End.ITSELF
+    resident: int = 0
+
+
+class Zygote:
+    """Takes tasks from a socket, forks, watches, reports."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._workers: dict[int, Worker] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel, selectors.EVENT_READ)
+        self._next_report = 0.0
+
+    def serve(self) -> None:
+        """Until the driver hangs up."""
+        try:
+            while True:
+                for key, _ in self._selector.select(LOOK_S if self._workers else None):
+                    if key.fileobj is self._channel and not self._receive():
+                        return
+                self._watch()
+                self._reap()
+                self._report()
+        finally:
+            for worker in self._workers.values():
+                _kill(worker.pid)
+
+    def _receive(self) -> bool:
+        message = self._channel.recv(LONGEST_MESSAGE)
+        if not message:
+            return False
+        values = json.loads(message)
+        if "evict" in values:
+            for worker in self._workers.values():
+                if worker.task.id == values["evict"]:
+                    self._end(worker, End.EVICTED)
+        else:
+            self._start(Task.from_json(values))
+        return True
+
+    def _start(self, task: Task) -> None:
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._selector.close()
+            self._channel.close()
+            _work(task)
+        self._workers[pid] = Worker(task, pid, started)
+        with contextlib.suppress(AttributeError, OSError):  # without it a look every 50 ms finds the end as well
+            self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
+
+    def _watch(self) -> None:
+        """Ends what has exceeded a limit."""
+        now = time.monotonic()
+        for worker in self._workers.values():
+            limits = worker.task.limits
+            if worker.end is not End.ITSELF:
+                continue
+            if now - worker.started > limits.wall_s:
+                self._end(worker, End.WALL)
+                continue
+            family = list(procfs.tree(worker.pid))
+            worker.resident = sum(map(procfs.resident, family))
+            if limits.memory_bytes is not None and worker.resident > limits.memory_bytes:
+                self._end(worker, End.MEMORY)
+            elif limits.cpu_s is not None and sum(map(procfs.cpu_seconds, family)) > limits.cpu_s:
+                self._end(worker, End.CPU)
+
+    def _end(self, worker: Worker, why: End) -> None:
+        worker.end = why
+        _kill(worker.pid)
+
+    def _reap(self) -> None:
+        """Reports every worker that has ended; ends what it has left behind."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self._workers.pop(pid, None)
+            if worker is None:
+                continue  # an orphan of a worker
+            wall = time.monotonic() - worker.started
+            for key in list(self._selector.get_map().values()):
+                if key.data == pid:
+                    self._selector.unregister(key.fileobj)
+                    os.close(key.fd)
+            _kill(pid)
+            for orphan in procfs.tree(os.getpid()):  # of a session of its own, so that the kill above missed it
+                if orphan != os.getpid() and not self._belongs(orphan):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(orphan, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(status)
+            end = worker.end if code != 0 or worker.end is End.ITSELF else End.ITSELF
+            if end is End.ITSELF and code == -signal.SIGXCPU:
+                end = End.CPU
+            cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+            self._send(asdict(Outcome(worker.task.id, code, end, wall, cpu, max(peak, worker.resident))))
+
+    def _belongs(self, pid: int) -> bool:
+        """Whether a descendant of this process is one of a running worker."""
+        return any(pid in procfs.tree(worker) for worker in self._workers)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if self._workers and now >= self._next_report:
+            self._next_report = now + REPORT_S
+            self._send({"resident": {worker.task.id: worker.resident for worker in self._workers.values()}})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._channel.sendall(json.dumps(message).encode())
+
+
+def _kill(pid: int) -> None:
+    """Kills a worker's whole session (its process group: workers begin a session of their own)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            os.kill(pid, signal.SIGKILL)  # killed before it came to have a group
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only; without it orphans go elsewhere and workers outlive a zygote that was killed, until their limits."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+# In the child
+
+
+def _work(task: Task) -> NoReturn:
+    """Everything that a worker does."""
+    code = 70
+    try:
+        os.setsid()
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _redirect(Path(task.folder))
+        _limit(task)
+        if task.command:
+            os.execvp(task.command[0], list(task.command))
+        module, _, name = task.function.partition(":")
+        result = getattr(import_module(module), name)(dict(task.arguments), Path(task.folder))
+        place = Path(task.folder) / (RESULT + ".part")
+        place.write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+        place.replace(place.with_name(RESULT))
+        code = 0
+    except MemoryError:
+        code = 71
+    except BaseException:  # noqa: BLE001 - the outermost frame of a process
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _redirect(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+
+
+def _limit(task: Task) -> None:
+    """The kernel's own limits, behind those that the zygote keeps."""
+    limits = task.limits
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # if the kernel must kill, then this one
+    if limits.cpu_s is not None:
+        seconds = int(limits.cpu_s) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    if limits.memory_bytes is not None:
+        pid = os.getpid()
+        shared = 0 if task.command else max(0, procfs.address_space(pid) - procfs.resident(pid))
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (shared + limits.memory_bytes,) * 2)
+
+
+def preload() -> None:
+    """Imports what a task may need; what is not installed, or fails, is met by the task that needs it."""
+    import pkgutil
+
+    names = [*OTHERS]
+    for package in PACKAGES:
+        found = import_module(f"farkas.{package}")
+        names += [info.name for info in pkgutil.walk_packages(found.__path__, f"farkas.{package}.")]
+    for name in names:
+        with contextlib.suppress(Exception):
+            import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def main(descriptor: int) -> None:
+    """Serves the driver at the other end of a socket."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    channel = socket.socket(fileno=descriptor)
+    preload()
+    Zygote(channel).serve()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
