@@ -10,8 +10,7 @@
     term        := number | NAME | NAME[i, ...] | (+ term+) | (- term+) | (* term+)
 
 Read besides: element types in any case (`Real`), numbers with an exponent, version 2.1 without `initialized`.  Refused
-as not supported yet: `initialized`, and (by `Document.property`) hidden tensors.  All element types are `real`, or none
-is.
+as not supported yet: `initialized`.  All element types are `real`, or none is.
 
 The text is cut into tokens once; then one function for each rule of the grammar, so that an error knows what it wanted.
 Nesting is limited, because the functions recurse.  Numbers are decimal literals and mean exact rationals.
@@ -182,7 +181,7 @@ class _Reader:
                 self.wanted(f"(declare-{kind} NAME TYPE SHAPE) in network '{name}'")
         self.expect(")", "a declaration of a tensor, or ')' at the end of the network")
         declared = make_network(name, tensors, self.starts, relation, other)
-        sizes = [sum(t.size for t in ts) for ts in (declared.inputs, declared.outputs)]
+        sizes = [sum(t.size for t in ts) for ts in (declared.inputs, declared.results)]
         self.starts = self.starts[0] + sizes[0], self.starts[1] + sizes[1]
         if relation:
             self.alike(declared, self.networks[other])
@@ -208,15 +207,23 @@ class _Reader:
         return relation, other
 
     def alike(self, network: NetworkDeclaration, other: NetworkDeclaration) -> None:
-        """Related networks have the same inputs and outputs."""
+        """Related networks have the same inputs and outputs, and what is hidden in both is declared the same; but the
+        element types of isomorphic ones may differ."""
+
+        def described(tensor: Tensor) -> str:
+            return f"{tensor.element} {_shape(tensor.shape)}" if network.relation == EQUAL_TO else _shape(tensor.shape)
+
+        told = f"'{other.name}', to which it is declared {network.relation.removesuffix('-to')}; wanted"
         for mine, theirs in ((network.inputs, other.inputs), (network.outputs, other.outputs)):
-            if [(t.element, t.shape) for t in mine] != [(t.element, t.shape) for t in theirs]:
-                kind, wanted = mine[0].kind, ", ".join(f"{t.element} {_shape(t.shape)}" for t in theirs)
-                raise MalformedProperty(
-                    f"the {kind}s of '{network.name}' are not those of '{other.name}', to which it is declared "
-                    f"{network.relation.removesuffix('-to')}; wanted {wanted}",
-                    *mine[0].place,
-                )
+            wanted = list(map(described, theirs))
+            if list(map(described, mine)) != wanted:
+                message = f"the {mine[0].kind}s of '{network.name}' are not those of {told} {', '.join(wanted)}"
+                raise MalformedProperty(message, *mine[0].place)
+        hidden = {tensor.onnx_name: described(tensor) for tensor in other.hidden}
+        for tensor in network.hidden:
+            if described(tensor) != hidden.get(tensor.onnx_name, described(tensor)):
+                message = f"'{tensor.name}' of '{network.name}' is not what it is in {told} {hidden[tensor.onnx_name]}"
+                raise MalformedProperty(message, *tensor.place)
 
     def tensor(self, kind: str) -> Tensor:
         """The rest of a tensor's declaration."""
@@ -334,9 +341,6 @@ class _Reader:
         if not fits or (written and not tensor.shape):
             self.fail(f"found the index {written}, wanted one of '{tensor.name}', which has shape "
                       f"{_shape(tensor.shape)}" + ("" if tensor.shape else " and no index"), self.at - 1)  # fmt: skip
-        if tensor.kind == "hidden":
-            self.fail(f"found an element of the hidden tensor '{tensor.name}'; hidden tensors are not supported yet",
-                      self.at - 1 - bool(written), UnsupportedQuery)  # fmt: skip
         offset = 0
         for i, extent in zip(index, tensor.shape, strict=True):
             offset = offset * extent + i

@@ -39,8 +39,8 @@ class Assigned:
 def write_assignment(document: Document, inputs: Sequence[Value], outputs: Sequence[Value]) -> str:
     """The assignment, without the first line `sat`; ends with a line end.
 
-    inputs, outputs: the values of X and Y.  An output that is no finite decimal is written as its nearest float64: the
-    networks compute it from the inputs, it informs only.
+    inputs, outputs: the values of X and Y.  What the networks compute and is no finite decimal is written as
+    its nearest float64: it informs only.
     """
     lines = []
     for tensor in document.tensors:
@@ -84,7 +84,7 @@ def _header(line: str, place: int) -> tuple[str, str, tuple[int, ...]]:
 def _word(tensor: Tensor, value: Value) -> str:
     if tensor.element.startswith(("int", "uint")):
         return str(int(value))
-    if tensor.kind == "output" and isinstance(value, Fraction):
+    if tensor.kind != "input" and isinstance(value, Fraction):
         try:
             return exact_decimal(value)
         except ValueError:

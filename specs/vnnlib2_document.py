@@ -1,8 +1,8 @@
 """What a VNN-LIB 2.x file says: networks with their tensors, and assertions about the elements of these.
 
-All inputs of all networks, in declaration order and row-major, are one vector X; all outputs are one vector Y.  So
-several networks, or several copies of one, are one program, and `Document.property` gives the normal form of
-`farkas.specs.query` over the two vectors.
+All inputs of all networks, in declaration order and row-major, are one vector X; all outputs are one vector Y, in which
+the hidden tensors of a network follow its outputs.  So several networks, or several copies of one, are one program, and
+`Document.property` gives the normal form of `farkas.specs.query` over the two vectors.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ class Tensor:
     """A declared tensor.
 
     kind: "input", "hidden" or "output"; element: in lower case, "real" or an ONNX element type; shape: () for scalars,
-    which are named without an index; onnx_name: "" when the file gives none; start: of its elements in X or Y, 0 for
-    hidden ones; place: line and column of the name.
+    which are named without an index; onnx_name: "" when the file gives none; start: of its elements in X, or for outputs
+    and hidden ones in Y; place: line and column of the name.
     """
 
     kind: str
@@ -70,6 +70,15 @@ class NetworkDeclaration:
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         return tuple(tensor for tensor in self.tensors if tensor.kind == "output")
+
+    @property
+    def hidden(self) -> tuple[Tensor, ...]:
+        return tuple(tensor for tensor in self.tensors if tensor.kind == "hidden")
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        """What the network computes, in the order of Y: outputs, then hidden tensors."""
+        return self.outputs + self.hidden
 
     @property
     def model(self) -> str:
@@ -119,7 +128,7 @@ class Document:
     @property
     def outputs(self) -> int:
         """The length of Y."""
-        return sum(tensor.size for tensor in self.tensors if tensor.kind == "output")
+        return sum(tensor.size for tensor in self.tensors if tensor.kind != "input")
 
     @property
     def is_real(self) -> bool:
@@ -132,8 +141,8 @@ class Document:
         return tensor.label(index - tensor.start)
 
     def _tensor(self, kind: str, index: int) -> Tensor:
-        tensors = [t for t in self.tensors if t.kind == kind and t.start <= index < t.start + t.size]
-        return tensors[0]
+        tensors = [t for t in self.tensors if (t.kind == "input") == (kind == "input")]
+        return next(t for t in tensors if t.start <= index < t.start + t.size)
 
     def property(self) -> Property:
         """The normal form over X and Y (farkas.specs.query).
@@ -141,14 +150,8 @@ class Document:
         `==` is `<=` and `>=`, in this order, and `!=` is `<` or `>`.  An input without a bound of its own gets one from
         the atoms over inputs (farkas.specs.vnnlib2_bounds).
 
-        Raises UnsupportedQuery (hidden tensors) and MalformedProperty (an unbounded input, too large a normal form).
+        Raises MalformedProperty (an unbounded input, too large a normal form).
         """
-        for tensor in self.tensors:
-            if tensor.kind == "hidden":
-                message = (
-                    f"found the hidden tensor '{tensor.name}'; hidden tensors are not supported yet, declare it an "
-                )
-                raise UnsupportedQuery(message + "output of the network and of its ONNX file", *tensor.place)
         numbers, products = Numbers(), Products()
         try:
             root = All()
@@ -182,12 +185,12 @@ def make_network(
 ) -> NetworkDeclaration:
     """A declaration whose tensors begin at these places of X and Y."""
     placed: dict[int, int] = {}
-    for kind, start in zip(("input", "output"), starts, strict=True):
-        numbers = [number for number, tensor in enumerate(tensors) if tensor.kind == kind]
+    for kinds, start in zip((("input",), ("output", "hidden")), starts, strict=True):
+        numbers = [number for kind in kinds for number, tensor in enumerate(tensors) if tensor.kind == kind]
         places = accumulate((tensors[number].size for number in numbers), initial=start)
         placed |= dict(zip(numbers, places, strict=False))
     moved = [
-        Tensor(t.kind, t.name, t.element, t.shape, t.onnx_name, placed.get(number, 0), t.place)
+        Tensor(t.kind, t.name, t.element, t.shape, t.onnx_name, placed[number], t.place)
         for number, t in enumerate(tensors)
     ]
     return NetworkDeclaration(name, tuple(moved), relation, other)

@@ -16,7 +16,8 @@ def one_network(
 
 
 def write_document(prop: Property, networks: Sequence[NetworkDeclaration], version: str = "2.0") -> str:
-    """The text of a file about these networks, whose inputs and outputs are those of the property, in order.
+    """The text of a file about these networks, whose inputs and outputs are those of the property, in order (hidden
+    tensors behind the outputs of their network).
 
     Raises ValueError when the sizes differ.
     """
@@ -31,11 +32,9 @@ def write_document(prop: Property, networks: Sequence[NetworkDeclaration], versi
 
 
 def _labels(prop: Property, document: Document) -> Labels:
-    """The names of all elements."""
-    x, y = (
-        [t.label(offset) for t in document.tensors if t.kind == kind for offset in range(t.size)]
-        for kind in ("input", "output")
-    )
+    """The names of all elements of X and Y."""
+    x = [t.label(k) for network in document.networks for t in network.inputs for k in range(t.size)]
+    y = [t.label(k) for network in document.networks for t in network.results for k in range(t.size)]
     return Labels.of(prop, x, y)
 
 

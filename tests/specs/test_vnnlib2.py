@@ -19,6 +19,7 @@ from farkas.specs.query import Atom, Property
 from farkas.specs.vnnlib import read_property
 from farkas.specs.vnnlib2 import is_version_2, read_document
 from farkas.specs.vnnlib2_document import Document, Formula, Junction
+from farkas.specs.vnnlib2_writer import write_document
 from tests.specs.documents import Written, documents, tied
 from tests.specs.formulas import Query, gaps, points, queries
 
@@ -94,6 +95,25 @@ def test_element_types_are_read_in_any_case_and_numbers_with_an_exponent() -> No
     (case,) = document.property().cases
     assert document.is_real
     assert (case.lower, case.upper) == ((Q("-0.01"),), (Q("0.5"),))
+
+
+def test_hidden_tensors_follow_the_outputs_of_their_network() -> None:
+    text = (
+        HEAD
+        + """
+    (declare-network f (declare-input X float32 [1]) (declare-hidden H float32 [2] "h") (declare-output Y float32 [3]))
+    (declare-network g (isomorphic-to f) (declare-input U float16 [1]) (declare-hidden J float16 [2] "h")
+                       (declare-hidden K float16 [] "k") (declare-output V float16 [3]))
+    (assert (and (<= 0 X[0]) (>= 1 X[0]) (== U[0] 1)))
+    (assert (<= (+ (* 2 H[1]) (* 3 K) (* 5 Y[0]) (* 7 V[2]) (* 9 J[0])) 11))"""
+    )
+    document = read_document(text)
+    assert (document.inputs, document.outputs) == (2, 11)  # Y H V J K
+    (((atom,),),) = (case.disjuncts for case in document.property().cases)
+    assert atom.y == ((0, Q(5)), (4, Q(2)), (7, Q(7)), (8, Q(9)), (10, Q(3)))
+    assert [document.label("output", j) for j, _ in atom.y] == ["Y[0]", "H[1]", "V[2]", "J[0]", "K"]
+    again = read_document(write_document(document.property(), document.networks))
+    assert (again.property().cases, again.networks[1].hidden[1].onnx_name) == (document.property().cases, "k")
 
 
 def test_white_space_may_stand_before_and_in_an_index() -> None:

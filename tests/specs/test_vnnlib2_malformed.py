@@ -21,6 +21,7 @@ HEAD = "(vnnlib-version <2.0>)\n"
 NET = "(declare-network f (declare-input X float32 [2]) (declare-output Y float32 [1,2]))\n"
 BOX = "(assert (and (>= X[0] 0) (<= X[0] 1) (>= X[1] 0) (<= X[1] 1)))\n"
 GOOD = HEAD + NET + BOX
+HIDING = NET.replace("(declare-output", '(declare-hidden H float32 [3] "h") (declare-output')
 
 # (text with ^ before the culprit, parts of the message)
 FILES = [
@@ -48,6 +49,10 @@ FILES = [
      "not those of 'f'", "wanted float32 [2]"),
     (HEAD + "(declare-network f (declare-input X float32 [1]) (declare-output ^Y real [1]))", "'Y' is real", "in none"),
     (HEAD + "(declare-network f (declare-input X float32 [1]) (declare-hidden H float32 [1]^))", "ONNX name"),
+    (HEAD + "(declare-network f (declare-input X float32 [1]) (declare-hidden ^X float32 [1] "
+     "\"h\"))", "'X' a second time"),
+    (HEAD + HIDING + HIDING.replace("f (", "g (equal-to f) (").replace("X", "V").replace("Y", "W").replace("H", "^J")
+     .replace("[3]", "[4]"), "'J' of 'g' is not what it is in 'f'", "wanted float32 [3]"),
 ]  # fmt: skip
 
 ASSERTIONS = [
@@ -72,10 +77,6 @@ ASSERTIONS = [
 UNSUPPORTED = [
     ("(vnnlib-version ^<3.0>)", "version 3.0", "2.0, 2.1"),
     (HEAD + "(declare-network f (declare-input X float32 [2] ^initialized))", "'initialized'", "plain input"),
-    (HEAD + NET.replace(")) ", ")").replace("(declare-output", '(declare-hidden ^H float32 [1] "h") (declare-output'),
-     "hidden tensor 'H'", "not supported yet"),
-    (HEAD + NET.replace("(declare-output", '(declare-hidden H float32 [1] "h") (declare-output') + BOX
-     + "(assert (<= ^H[0] 1))", "hidden tensor 'H'", "not supported yet"),
 ]  # fmt: skip
 
 
