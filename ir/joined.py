@@ -29,11 +29,24 @@ INPUT, OUTPUT = ":input", ":output"
 @dataclass(frozen=True)
 class Part:
     """One application of a network: its name in the query ("" when the query is about one network without a name),
-    its graph, and the decompressed bytes it was read from."""
+    its graph, and the decompressed bytes it was read from.
+
+    hidden: tensors of the network that the query speaks of; in the graph they are outputs, behind the network's own.
+    """
 
     name: str
     graph: Graph
     data: bytes = field(repr=False)
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def executed(self) -> bytes:
+        """The network as a runtime executes it: the hidden tensors are outputs."""
+        if not self.hidden:
+            return self.data
+        from farkas.ir.onnx_edit import append_outputs
+
+        return append_outputs(self.data, self.hidden)
 
     @property
     def inputs(self) -> int:
