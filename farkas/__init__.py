@@ -21,10 +21,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Holds", "Network", "Spec", "SpecError", "SpecWarning", "Unknown", "Violated", "__version__", "abs", "agree", "all",
     "any", "argmax", "argmin", "between", "dot", "explain", "export", "implies", "l1", "linf", "load", "max", "maximum",
-    "mean", "min", "minimum", "sum", "var", "verify", "verify_all",
+    "mean", "min", "minimum", "patterns", "sum", "var", "verify", "verify_all",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from farkas import patterns
     from farkas.api import Network, agree, export, load, verify, verify_all
     from farkas.engine.verdict import Holds, Unknown, Violated
     from farkas.spec import Spec
@@ -55,6 +56,8 @@ else:
         """The public object `name`, from the module that defines it; AttributeError for any other name."""
         from importlib import import_module
 
+        if name == "patterns":
+            return import_module("farkas.patterns")
         homes = {
             "Network": "farkas.api",
             "agree": "farkas.api",
