@@ -12,8 +12,9 @@ from typing import assert_never
 
 import numpy as np
 
-from farkas.ir.core import Affine, Input, Program, Relu
+from farkas.ir.core import Affine, Input, Product, Program, Relu
 from farkas.ir.linear import Selection, Vector
+from farkas.ir.products import refused
 
 Range = tuple[Vector, Vector]
 Operands = tuple[int, int, int]  # two nodes and a sign
@@ -43,6 +44,8 @@ def node_ranges(
                     found[v] = _both(_extreme(*maxima[v], found), found[v])
             case Relu(source=source):
                 found.append((np.maximum(found[source][0], 0.0), np.maximum(found[source][1], 0.0)))
+            case Product():
+                raise refused("a linear model")
             case _:
                 assert_never(node)
     return found

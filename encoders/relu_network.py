@@ -32,8 +32,9 @@ from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_
 from farkas.encoders.maxima import Maximum, find_pairs, maximum, still_needed
 from farkas.encoders.ranges import Range, node_ranges
 from farkas.encoders.sparse import SparseRows, beside, losses, merged, renumbered, row_length, rows
-from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
+from farkas.ir.core import Affine, CoreOp, Input, Product, Program, Relu, sources
 from farkas.ir.linear import Indices, Vector
+from farkas.ir.products import refused
 from farkas.ir.relaxation import upper_line
 
 NONE = -1  # no column: the component is zero
@@ -147,6 +148,8 @@ def encode(
                 work.affine(v, node)
             case Relu():
                 work.relu(v, node.source)
+            case Product():
+                raise refused("a linear model")
             case _:
                 assert_never(node)
         work.note(v)

@@ -52,7 +52,7 @@ from farkas.encoders.real_terms import (
 )
 from farkas.encoders.relu_network import slots
 from farkas.encoders.sparse import SparseRows, rows
-from farkas.ir.core import Affine, Input, Program, Relu
+from farkas.ir.core import Affine, Input, Product, Program, Relu, sources
 from farkas.ir.linear import Vector
 from farkas.ir.relaxation import upper_line
 from farkas.specs.query import Atom, Case
@@ -116,6 +116,8 @@ class RealEncoder:
                     values[v] = network.affine(v, node, values)
                 case Relu(source=source):
                     values[v] = network.relu(v, source, values[source])
+                case Product(left=left, right=right):
+                    values[v] = network.product(v, values[left], values[right])
                 case _:
                     assert_never(node)
         return tuple(network.output(j, value) for j, value in enumerate(values[program.output]))
@@ -202,13 +204,13 @@ class _Network:
 
     def _inactive(self, v: int) -> list[bool]:
         """Which components only feed Relus that they leave at 0."""
-        readers = [n for n in self.program.nodes if isinstance(n, Affine) and any(t.source == v for t in n.terms)]
+        readers = [n for n in self.program.nodes if not isinstance(n, Relu) and v in sources(n)]
         if v not in self.slots or v == self.program.output or readers:
             return [False] * self.program.sizes[v]
         return [bool(u <= 0) for u in self.proved.upper[self.slots[v]]]
 
     def _defined(self, v: int, i: int, row: Poly, error: Fraction) -> Poly:
-        if not error and len(row.terms) <= 1:
+        if not error and len(row.terms) <= 1 and row.degree <= 1:
             return row
         encoder = self.encoder
         what = f"{self._where(v)}, component {i}, value"
@@ -237,6 +239,10 @@ class _Network:
             low, high = self._bounds(source)
             self.outputs[source] = [self._rectified(v, i, z[i], low[i], high[i]) for i in range(len(z))]
         return self.outputs[source]
+
+    def product(self, v: int, left: list[Poly], right: list[Poly]) -> list[Poly]:
+        """Each component as a column, so that polynomials stay short and of degree at most 2."""
+        return [self._defined(v, i, a * b, Fraction(0)) for i, (a, b) in enumerate(zip(left, right, strict=True))]
 
     def _bounds(self, source: int) -> tuple[list[Fraction | None], list[Fraction | None]]:
         """Of each component, cut outward; None where there are none."""

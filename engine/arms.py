@@ -18,6 +18,9 @@ nodes).  For conjunctions of three atoms it is the other way round: ReLU splitti
 were best at the root, a linear program finds them anew at every node.  Of 11 that the root did not decide, with 12 to
 48 unstable neurons, ReLU splitting decided 3 within 5 s, linear programs all of them, 7 with the first.
 
+Where values are multiplied with each other (polynomial atoms) only boxes are cut: a decided sign makes no product
+linear, a narrow box nearly does.
+
 Options.engines names those that may work.  An arm that is asked for alone takes what comes: any number of inputs or
 of unstable neurons.
 """
@@ -63,6 +66,8 @@ def arms(task: Task) -> list[Arm]:
 
 def _order(task: Task) -> tuple[str, ...]:
     """All arms that fit; one that is named alone always does."""
+    if task.net.program.has_products:
+        return ("input-splitting",)  # the others state neurons' signs, and lines that these make exact
     by_neuron = ("relu-splitting", "milp")
     if task.engines is not None and len(task.engines & {"input-splitting", *by_neuron}) == 1:
         return ("input-splitting", *by_neuron)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from farkas.encoders.highs import RelaxedSolver
 from farkas.encoders.linear_model import Group, LinearModel, ModelBuilder, rows_of
 from farkas.engine.problem import Matrix, Vector
-from farkas.ir.core import Affine, Input, Program, Relu
+from farkas.ir.core import Affine, Input, Product, Program, Relu
 from farkas.specs.query import Atom, Case
 
 LARGEST = Fraction(2) ** 1000
@@ -58,6 +58,11 @@ def _linearised(program: Program, x: Vector) -> tuple[Matrix, Matrix]:
                 sign = np.where(_at(form.T, x) > 0, 1.0, -1.0)
                 signs.append((form * sign).T)
                 values.append(np.where(sign > 0, form, 0.0))
+            case Product(left=left, right=right):
+                first, second = (_at(values[u].T, x) for u in (left, right))
+                tangent = first * values[right] + second * values[left]
+                tangent[-1] -= first * second
+                values.append(tangent)
             case _:
                 assert_never(node)
     return values[program.output].T, np.concatenate([np.zeros((0, inputs + 1)), *signs])

@@ -24,7 +24,8 @@ from typing import Any, assert_never
 import numpy as np
 
 from farkas.engine.problem import Matrix, Vector
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
+from farkas.ir.products import refused
 from farkas.ir.relaxation import upper_line
 from farkas.runtime_cuda.relaxation import Relaxation
 
@@ -80,6 +81,8 @@ def descend(
                     for operand in net.layers[v].operands:
                         found = numpy(operand.map.rmv(full.backend.asarray(coef)))
                         direct[operand.source] = direct[operand.source] + found if operand.source in direct else found
+            case Product():
+                raise refused("a linear program")
             case _:
                 assert_never(node)
     return Descent(y_row, x_row, slopes, pins, negative)

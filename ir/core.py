@@ -1,11 +1,11 @@
 """The closed core into which every operator is lowered, and the program made of it.
 
-    node := Input(size) | Affine(terms, bias, rounding) | Relu(source)
+    node := Input(size) | Affine(terms, bias, rounding) | Relu(source) | Product(left, right)
 
 All vectors are flat.  The meaning is over the reals: Affine is the sum of its terms' maps and its bias, Relu is
-max(0, .).  LeakyRelu, Abs, Clip, Max, Min and MaxPool are exact sums of these.  Every interpretation of a program
-(intervals, backward bounds, exact run, certificate) is one `match` over the three with `assert_never`, so that a new
-core node is a type error wherever it has to be handled.
+max(0, .), Product is elementwise.  LeakyRelu, Abs, Clip, Max, Min and MaxPool are exact sums of the first three.  Every
+interpretation of a program (intervals, backward bounds, exact run, certificate) is one `match` over the four with
+`assert_never`, so that a new core node is a type error wherever it has to be handled.
 
 `Affine.rounding` is what separates the reals from binary32: how many summands its summation group has (0: exact), and
 how far the stored coefficients may be from the meant ones.  Nothing is merged across groups.
@@ -69,7 +69,15 @@ class Relu:
     source: int
 
 
-CoreOp = Input | Affine | Relu
+@dataclass(frozen=True)
+class Product:
+    """left_i right_i of two nodes of one size, without any rounding of its own; a square where they are one node."""
+
+    left: int
+    right: int
+
+
+CoreOp = Input | Affine | Relu | Product
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +100,11 @@ class Program:
     def relus(self) -> tuple[int, ...]:
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node, Relu))
 
+    @property
+    def has_products(self) -> bool:
+        """Whether values are multiplied with each other: then it is no piecewise linear function."""
+        return any(isinstance(node, Product) for node in self.nodes)
+
 
 def sources(node: CoreOp) -> tuple[int, ...]:
     """The nodes that `node` reads."""
@@ -102,6 +115,8 @@ def sources(node: CoreOp) -> tuple[int, ...]:
             return tuple(t.source for t in terms)
         case Relu(source=source):
             return (source,)
+        case Product(left=left, right=right):
+            return (left,) if left == right else (left, right)
         case _:
             assert_never(node)
 
@@ -115,6 +130,8 @@ def redirected(node: CoreOp, place: Mapping[int, int]) -> CoreOp:
             return Affine(tuple(Term(t.map, place[t.source]) for t in terms), bias, rounding, magnitude)
         case Relu(source=source):
             return Relu(place[source])
+        case Product(left=left, right=right):
+            return Product(place[left], place[right])
         case _:
             assert_never(node)
 
@@ -133,6 +150,8 @@ def run_float(program: Program, x: Vector) -> list[Vector]:
                 values.append(total)
             case Relu(source=source):
                 values.append(np.maximum(values[source], 0.0))
+            case Product(left=left, right=right):
+                values.append(values[left] * values[right])
             case _:
                 assert_never(node)
     return values
@@ -153,6 +172,8 @@ def run_exact(program: Program, x: Sequence[object]) -> Array:
                 values.append(total)
             case Relu(source=source):
                 values.append(alg.maximum(values[source], exact(np.zeros(1))))
+            case Product(left=left, right=right):
+                values.append(values[left] * values[right])
             case _:
                 assert_never(node)
     return values[program.output]

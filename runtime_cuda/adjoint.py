@@ -32,7 +32,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
+from farkas.ir.products import refused
 from farkas.runtime_cuda.crown import ADAPTIVE, TINY, lines
 from farkas.runtime_cuda.patches import Patches, patches
 from farkas.runtime_cuda.prepared import Prepared
@@ -244,6 +245,8 @@ class Passes:
                         const = const - self._times(abs(coef), self.error[v]) - self.floor[v]
                     for shape, source in self.maps[v]:
                         _accumulate(coefs, source, self._apply(shape.rmv, coef))
+                case Product():
+                    raise refused("neuron splitting")
                 case _:
                     assert_never(node)
         rows = coefs[0] if 0 in coefs else xp.zeros((*const.shape, self.net.sizes[0]), dtype=self.dtype)
@@ -277,6 +280,8 @@ class Passes:
                     for shape, source in self.maps[v]:
                         total = total + self._apply(shape.mv, values[source])
                     values[v] = total
+                case Product():
+                    raise refused("neuron splitting")
                 case _:
                     assert_never(node)
         return corner, values

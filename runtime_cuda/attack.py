@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Term, run_float
+from farkas.ir.core import Affine, CoreOp, Input, Product, Program, Relu, Term, run_float
 
 Choose = Callable[[Any], Any]
 
@@ -74,13 +74,17 @@ def output_and_gradient(program: Program, x: Any, choose: Choose) -> tuple[Any, 
             case Input():
                 raise AssertionError("the input is node 0")
             case Relu(source=source):
-                contribution = grad * (values[source] > 0)
-                adjoint[source] = adjoint[source] + contribution if source in adjoint else contribution
+                _add(adjoint, source, grad * (values[source] > 0))
             case Affine(terms=terms):
                 for term in terms:
-                    contribution = term.map.rmv(grad)
-                    known = adjoint.get(term.source)
-                    adjoint[term.source] = contribution if known is None else known + contribution
+                    _add(adjoint, term.source, term.map.rmv(grad))
+            case Product(left=left, right=right):
+                _add(adjoint, left, grad * values[right])
+                _add(adjoint, right, grad * values[left])
             case _:
                 assert_never(node)
     return y, adjoint.get(0, np.zeros_like(x))
+
+
+def _add(adjoint: dict[int, Any], node: int, contribution: Any) -> None:
+    adjoint[node] = adjoint[node] + contribution if node in adjoint else contribution

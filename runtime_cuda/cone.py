@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from farkas.ir.convolution import Conv2d, Sparse, Transposed
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.ir.linear import Dense, Diagonal, LinearMap, Matrix, Move, Selection
 from farkas.ir.windows import Windows
 from farkas.runtime_cuda.prepared import Layer, Operand, Prepared
@@ -180,6 +180,8 @@ class Geometry:
                 return []
             case Relu(source=source):
                 return [(source, block)]
+            case Product(left=left, right=right):
+                return [(left, block), (right, block)]
             case Affine():
                 return [(o.source, self._read(o.map, node, o.source, block)) for o in self.net.layers[node].operands]
 

@@ -36,10 +36,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, assert_never
 
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.runtime_cuda.cone import Cone, Geometry
 from farkas.runtime_cuda.forward import FEW, Sieve
 from farkas.runtime_cuda.prepared import Layer, Prepared
+from farkas.runtime_cuda.products import Plane, ProductLines, interval, product_lines
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
 
 ADAPTIVE, ZERO, PARALLEL = 0, 1, 2
@@ -68,7 +69,7 @@ class Rows:
     """Lower bounds of rows over a batch, and what they were made of.
 
     value: (B, rules, R); inputs: (B, rules, R, n0) coefficients over the network's input; const: (B, rules, R);
-    neurons: per Relu node the coefficients (B, rules, R, n) over its value.
+    neurons: per Relu or Product node the coefficients (B, rules, R, n) over its value.
     """
 
     value: Any
@@ -87,7 +88,7 @@ class Boxes:
     upper: list[Any]
     magnitude: list[Any]
     error: dict[int, Any]
-    lines: dict[int, Lines]
+    lines: dict[int, Lines | ProductLines]
     empty: Any
 
 
@@ -204,11 +205,16 @@ class Propagator:
                         l, u = self._settle(boxes, xp.maximum(l, old_l), xp.minimum(u, old_u))
                         if self.rules:
                             wanted = (old_l < 0) & (old_u > 0) if net.is_dense else (l < 0) & (u > 0)
+                            wanted = wanted | (v in net.factors)
                             if v in self.asked:
                                 wanted = wanted & self.asked[v]
                             l, u = self._tighten(boxes, v, l, u, wanted, found if influence else None)
                         new_lower[:, slot], new_upper[:, slot] = l, u
                     self._set(boxes, v, l, u)
+                case Product():
+                    self._multiply(boxes, v, node)
+                    if self.rules:
+                        boxes.lines[v] = self._product_lines(boxes, node, self.rules)
                 case _:
                     assert_never(node)
         return Refined(boxes, new_lower, new_upper, boxes.empty, found)
@@ -216,7 +222,9 @@ class Propagator:
     @cached_property
     def asked(self) -> dict[int, Any]:
         """Masks by node of the neurons that matter; none for nodes all of whose neurons do."""
-        return {} if self.outputs is None or self.net.is_dense else self.geometry.seen(self.outputs)
+        if self.outputs is None or self.net.is_dense or self.net.program.has_products:
+            return {}
+        return self.geometry.seen(self.outputs)
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -224,7 +232,9 @@ class Propagator:
 
     def _sieve(self, x_lower: Any, x_upper: Any) -> Sieve | None:
         """Lines carried forward, where backward rows are costly and few inputs are free."""
-        if self.net.is_dense or not self.rules or int((x_lower < x_upper).any(axis=0).sum()) > FEW:
+        if self.net.is_dense or not self.rules or self.net.program.has_products:
+            return None
+        if int((x_lower < x_upper).any(axis=0).sum()) > FEW:
             return None
         return Sieve(self.net, x_lower, x_upper)
 
@@ -242,6 +252,15 @@ class Propagator:
         l, u = self._settle(boxes, l, u)
         boxes.lower[v], boxes.upper[v] = l, u
         boxes.magnitude[v] = self.xp.maximum(abs(l), abs(u))
+
+    def _multiply(self, boxes: Boxes, v: int, node: Product) -> None:
+        """Interval bounds of a Product node."""
+        left, right = ((boxes.lower[u], boxes.upper[u]) for u in (node.left, node.right))
+        self._set(boxes, v, *interval(self.xp, left, right, square=node.left == node.right))
+
+    def _product_lines(self, boxes: Boxes, node: Product, rules: tuple[int, ...]) -> ProductLines:
+        left, right = ((boxes.lower[u], boxes.upper[u]) for u in (node.left, node.right))
+        return product_lines(self.xp, left, right, rules, self.net.widest, square=node.left == node.right)
 
     def _interval(self, boxes: Boxes, v: int) -> tuple[Any, Any]:
         """Interval bounds of an Affine node from its operands (midpoint-radius), error included."""
@@ -291,7 +310,7 @@ class Propagator:
 
     def _cones(self, v: int, wanted: Any) -> list[Cone | None]:
         """What to run the rows through: cropped networks of blocks of neurons where they save much, else the whole."""
-        if self.net.is_dense:
+        if self.net.is_dense or self.net.program.has_products:
             return [None]
         blocks = self.geometry.blocks(v, int(wanted.sum(axis=1).max()) // GROUP)
         if not blocks:
@@ -353,7 +372,7 @@ class Propagator:
             for operand in layer.operands:
                 _accumulate(coefs, operand.source, operand.map.rmv(coef))
             top = max(coefs)
-        assert isinstance(node, Input | Relu), "an Affine node ends the walk"
+        assert isinstance(node, Input | Relu | Product), "an Affine node ends the walk"
         both = {u: xp.concatenate([coef, -coef], axis=2) for u, coef in coefs.items()}
         const = xp.concatenate([value - loss, -value - loss], axis=1)
         done = self._backward(boxes, v, both, const[:, None], keep=False)
@@ -374,6 +393,8 @@ class Propagator:
                 chosen.lines[r] = lines(
                     xp, boxes.lower[node.source], boxes.upper[node.source], rules, net.widest, net.resolution
                 )
+            elif isinstance(node, Product):
+                chosen.lines[r] = self._product_lines(boxes, node, rules)
         rows = rows[None] if rows.ndim == 2 else rows
         coefs = {net.program.output: xp.broadcast_to(rows, (batch, *rows.shape[1:]))[:, None]}
         if x_rows is not None:
@@ -398,6 +419,7 @@ class Propagator:
                     if keep:
                         neurons[v] = coef
                     line = boxes.lines[v]
+                    assert isinstance(line, Lines), "a Relu has lines of its own"
                     positive = xp.maximum(coef, 0.0)
                     negative = coef - positive
                     const = const + _dot(negative, line.intercept)
@@ -410,6 +432,17 @@ class Propagator:
                     const = const + coef @ layer.bias - _dot(abs(coef), boxes.error[v]) - self._floor(boxes, layer)
                     for operand in layer.operands:
                         _accumulate(coefs, operand.source, operand.map.rmv(coef))
+                case Product(left=left, right=right):
+                    if keep:
+                        neurons[v] = coef
+                    planes = boxes.lines[v]
+                    assert isinstance(planes, ProductLines), "a Product has lines of its own"
+                    positive = xp.maximum(coef, 0.0)
+                    for part, plane in ((positive, planes.below), (coef - positive, planes.above)):
+                        _accumulate(coefs, left, part * _by_rule(xp, plane.left))
+                        if right != left:
+                            _accumulate(coefs, right, part * _by_rule(xp, plane.right))
+                        const = const + _dot_by_rule(xp, part, plane)
                 case _:
                     assert_never(node)
         rows = coefs[0] if 0 in coefs else xp.zeros((*const.shape, net.sizes[0]))
@@ -431,6 +464,16 @@ class Propagator:
         return Rows(value - 64 * U64 * abs(value) - TINY, rows, const, neurons)
 
 
+def _by_rule(xp: Any, values: Any) -> Any:
+    """(rules, B, n) as (B, rules, 1, n)."""
+    return xp.moveaxis(values, 0, 1)[:, :, None]
+
+
+def _dot_by_rule(xp: Any, part: Any, plane: Plane) -> Any:
+    """(B, rules or 1, R, n) with the constants of a plane -> (B, rules, R)."""
+    return (part * _by_rule(xp, plane.const)).sum(axis=-1)
+
+
 def _cropped(boxes: Boxes, cone: Cone) -> Boxes:
     """What a backward pass through the cone reads of boxes under refinement."""
 
@@ -444,7 +487,11 @@ def _cropped(boxes: Boxes, cone: Cone) -> Boxes:
         [],
         [crop(node, values) for node, values in enumerate(boxes.magnitude)],
         {node: crop(node, values) for node, values in boxes.error.items()},
-        {r: Lines(crop(r, o.lower), crop(r, o.upper), crop(r, o.intercept)) for r, o in boxes.lines.items()},
+        {
+            r: Lines(crop(r, o.lower), crop(r, o.upper), crop(r, o.intercept))
+            for r, o in boxes.lines.items()
+            if isinstance(o, Lines)  # programs with products are not cropped
+        },
         boxes.empty,
     )
 

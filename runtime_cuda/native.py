@@ -27,7 +27,7 @@ from typing import Any, TypeAlias, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.ir.error_terms import OVERFLOW, SMALLEST_NORMAL, gamma
 from farkas.ir.linear import Dense
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, TINY, ZERO, Boxes, Refined, Rows
@@ -144,6 +144,8 @@ def _is_chain(net: Prepared) -> bool:
                 shape = terms[0].map
                 if not isinstance(shape, Dense) and shape.rows * shape.cols > DENSIFIED:
                     return False
+            case Product():
+                return False
             case _:
                 assert_never(node)
     return True

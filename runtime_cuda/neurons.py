@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, assert_never
 
 from farkas.ir.convolution import Conv2d
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
+from farkas.ir.products import refused
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed, Start, sloped
 from farkas.runtime_cuda.patches import Patches
 
@@ -128,6 +129,8 @@ class _Walk:
                     local = self.plan.maps[v, i]
                     flat = local.rmv(patch.reshape(-1, local.rows))
                     self._hand_down(v, i, flat.reshape(*patch.shape[:3], local.channels, *local.image))
+            case Product():
+                raise refused("neuron splitting")
             case _:
                 assert_never(node)
 

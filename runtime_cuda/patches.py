@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from farkas.ir.convolution import Conv2d
-from farkas.ir.core import Affine, Input, Relu, sources
+from farkas.ir.core import Affine, Input, Product, Relu, sources
+from farkas.ir.products import refused
 from farkas.ir.windows import Pair, Windows
 from farkas.runtime_cuda.prepared import Prepared
 
@@ -131,7 +132,7 @@ def patches(net: Prepared, start: int) -> Patches | None:
             continue
         node = net.nodes[v]
         too_large = v != start and view.numbers > LARGEST_SHARE * net.sizes[v]
-        if v in whole or too_large or (isinstance(node, Affine) and not _convolves(net, v)):
+        if v in whole or too_large or (not isinstance(node, Input | Relu) and not _convolves(net, v)):
             whole.add(v)
             whole.update(_below(net, v))
             continue
@@ -162,6 +163,8 @@ def _pass(net: Prepared, v: int, views: dict[int, View], maps: dict[tuple[int, i
                 bare = Windows(w.kernel, w.strides, (0, 0, 0, 0), w.dilations)
                 maps[v, i] = Conv2d(shape.kernel, bare, below.size)
                 seen.append((operand.source, below))
+        case Product():
+            raise refused("a row in patches")
         case _:
             assert_never(node)
     for source, view in seen:

@@ -7,13 +7,14 @@ of the layers that read them.  Late in a search 80 to 95 % of the neurons go, an
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any, assert_never
 
 import numpy as np
 
 from farkas.ir.convolution import Conv2d, Sparse, Transposed
-from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, sources
+from farkas.ir.core import Affine, CoreOp, Input, Product, Program, Relu, sources
 from farkas.ir.error_terms import relative_error, rounding_error, within_range
 from farkas.ir.linear import Composed, Dense, Diagonal, Kronecker, LinearMap, Selection
 from farkas.runtime_cuda.backend import Backend
@@ -89,7 +90,8 @@ class Prepared:
     """A program on a backend.
 
     nodes: the core nodes (sizes after packing in `sizes`); layers: by node index; slots: for every refined node (an
-    Affine node that a Relu reads) its columns in the flat storage of bounds; kept: columns of the full storage.
+    Affine node that a Relu or a Product reads) its columns in the flat storage of bounds; kept: columns of the full
+    storage.
     """
 
     program: Program
@@ -107,6 +109,11 @@ class Prepared:
     def width(self) -> int:
         """Columns of the flat storage of pre-activation bounds."""
         return sum(self.sizes[v] for v in self.slots)
+
+    @cached_property
+    def factors(self) -> frozenset[int]:
+        """Nodes that a Product reads: how tight its lines are depends on all of their bounds, whatever the signs."""
+        return frozenset(u for node in self.nodes if isinstance(node, Product) for u in sources(node))
 
     @property
     def is_dense(self) -> bool:
@@ -158,10 +165,10 @@ def prepare(program: Program, *, binary32: bool, backend: Backend, resolution: f
         match node:
             case Affine():
                 layers[v] = _layer(node, binary32, backend, resolution, max(program.sizes))
-                if any(isinstance(program.nodes[r], Relu) for r in readers[v]):
+                if any(isinstance(program.nodes[r], Relu | Product) for r in readers[v]):
                     slots[v] = slice(start, start + program.sizes[v])
                     start += program.sizes[v]
-            case Input() | Relu():
+            case Input() | Relu() | Product():
                 pass
             case _:
                 assert_never(node)

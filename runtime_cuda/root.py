@@ -20,7 +20,8 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from farkas.ir.core import Affine, Input, Relu
+from farkas.ir.core import Affine, Input, Product, Relu
+from farkas.ir.products import refused
 from farkas.runtime_cuda.adjoint import Ground, Passes
 from farkas.runtime_cuda.crown import ADAPTIVE, Propagator, lines
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
@@ -108,6 +109,8 @@ class _Derivation:
                         tighten(self, v, list(net.slots).index(v))
                         low[v], high[v] = self.lower[net.slots[v]], self.upper[net.slots[v]]
                         self._pack(v)
+                case Product():
+                    raise refused("neuron splitting")
                 case _:
                     assert_never(node)
             low[v], high[v] = xp.minimum(low[v], high[v]), xp.maximum(low[v], high[v])
