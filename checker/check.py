@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from farkas.checker import container, property2, replay
+from farkas.checker import container, property2, replay, ties
 from farkas.checker.builder import Shape
 from farkas.checker.errors import CertificateRejected, MalformedInput
 from farkas.checker.integer import integer_network
@@ -132,21 +132,30 @@ def bind(declared: Sequence[property2.Network], networks: Networks) -> Named:
 def load_query(networks: Networks, prop: bytes, semantics: str) -> tuple[Query, Program, tuple[str, ...]]:
     """The integer query, the steps for a replay, and warnings; all files decompressed.  Raises MalformedInput."""
     parsed, declared = read_asked(prop)
-    return _load(bind(declared, networks), parsed, declared, semantics)
+    about_free, columns = ties.reduce(parsed, semantics != "real")
+    query, program = _load(bind(declared, networks), parsed, about_free, columns, declared, semantics)
+    return query, program, about_free.vacuous
 
 
 def _load(
-    networks: Named, parsed: Property, declared: Sequence[property2.Network], semantics: str
-) -> tuple[Query, Program, tuple[str, ...]]:
-    program, interfaces = read_networks(networks)
+    networks: Named,
+    parsed: Property,
+    about_free: Property,
+    columns: Sequence[int],
+    declared: Sequence[property2.Network],
+    semantics: str,
+) -> tuple[Query, Program]:
+    """The query and the steps, both over the free inputs."""
+    tied = about_free.inputs < parsed.inputs
+    program, interfaces = read_networks(networks, columns if tied else None)
     for network, own in zip(declared, interfaces, strict=False):
         _check_shapes(f"inputs of {network.name!r}", network.inputs, own.inputs)
         _check_shapes(f"outputs of {network.name!r}", network.outputs, own.outputs)
     sizes = (program.sizes[0], program.sizes[program.output])
-    if (parsed.inputs, parsed.outputs) != sizes:
+    if (about_free.inputs, parsed.outputs) != sizes:
         found = f"{parsed.inputs} inputs and {parsed.outputs} outputs"
         raise MalformedInput("property", f"it has {found}, the network {sizes[0]} and {sizes[1]}")
-    return build_query(integer_network(program), parsed, semantics), program, parsed.vacuous
+    return build_query(integer_network(program), about_free, semantics, parsed), program
 
 
 def _check_shapes(what: str, declared: Sequence[Shape], found: Sequence[Shape]) -> None:
@@ -184,7 +193,8 @@ def check(
     digests = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in given)
     if header.networks != digests:
         raise CertificateRejected("header", f"it is about another network or other names; here {_listed(digests)}")
-    query, program, vacuous = _load(given, parsed, declared, header.semantics)
+    about_free, columns = ties.reduce(parsed, header.semantics != "real")
+    query, program = _load(given, parsed, about_free, columns, declared, header.semantics)
     found = {"query": query_hash(query), "cases": len(query.cases), "off_grid": query.off_grid}
     for name, value in found.items():
         if getattr(header, name) != value:
@@ -194,7 +204,7 @@ def check(
     if header.verdict == "unsat":
         _check_unsat(header, payloads, query, chosen)
     else:
-        executor = _check_sat(header, payloads, query, program)
+        executor = _check_sat(header, payloads, replay.Asked(parsed, columns), query, program)
     return Accepted(
         verdict=header.verdict,
         semantics=header.semantics,
@@ -207,7 +217,7 @@ def check(
         executor=executor,
         kernel=header.kernel,
         tier=chosen.tier,
-        vacuous=vacuous,
+        vacuous=about_free.vacuous,
     )
 
 
@@ -225,10 +235,12 @@ def _check_unsat(header: container.Header, payloads: dict[int, bytes], query: Qu
         raise CertificateRejected(f"TREE leaf {failing[0]} of {found}", "it does not close")
 
 
-def _check_sat(header: container.Header, payloads: dict[int, bytes], query: Query, program: Program) -> str:
+def _check_sat(
+    header: container.Header, payloads: dict[int, bytes], asked: replay.Asked, query: Query, program: Program
+) -> str:
     if header.leaves or header.intermediate:
         raise CertificateRejected("header", "a sat certificate has no leaves and no intermediate rules")
-    return replay.check_point(query, program, container.parse_json(payloads[container.POINT], "POINT"))
+    return replay.check_point(asked, query.rounded, program, container.parse_json(payloads[container.POINT], "POINT"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

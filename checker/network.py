@@ -44,22 +44,32 @@ def read_network(data: bytes) -> Program:
     return read_networks((("", data),))[0]
 
 
-def read_networks(networks: Sequence[tuple[str, bytes]]) -> tuple[Program, tuple[Interface, ...]]:
-    """Several networks, (name, decompressed bytes) each, as one program; and their shapes.  Raises MalformedInput."""
+def read_networks(
+    networks: Sequence[tuple[str, bytes]], columns: Sequence[int] | None = None
+) -> tuple[Program, tuple[Interface, ...]]:
+    """Several networks, (name, decompressed bytes) each, as one program; and their shapes.  Raises MalformedInput.
+
+    columns: for every element of the inputs the element of the program's input that it is, each of 0 .. max among them;
+    by default they are all different.
+    """
     models = [decode(data, MODEL) for _, data in networks]
     shapes = [_inputs(model) for model in models]
     size = sum(prod(shape) for model in shapes for shape in model.values())
     if size > MAX_ELEMENTS:
         raise MalformedInput("network", f"the inputs have {size} values together: too large")
-    builder = Builder(0, size)
+    columns = range(size) if columns is None else columns
+    if len(columns) != size:
+        raise MalformedInput("property", f"it has {len(columns)} inputs, the network {size}")
+    builder = Builder(0, max(columns) + 1)
     outputs: list[Tensor] = []
     interfaces: list[Interface] = []
     start = 0
     for (name, _), model, inputs in zip(networks, models, shapes, strict=True):
         builder.opset, builder.network = _opset(model), name
-        own = _network(builder, model, inputs, start)
+        stop = start + sum(map(prod, inputs.values()))
+        own = _network(builder, model, inputs, columns[start:stop])
         interfaces.append(Interface(tuple(inputs.values()), tuple(output.shape for output in own)))
-        start += sum(map(prod, inputs.values()))
+        start = stop
         outputs += own
     return builder.finish(outputs), tuple(interfaces)
 
@@ -78,16 +88,15 @@ def _inputs(model: Message) -> dict[str, Shape]:
     return inputs
 
 
-def _network(builder: Builder, model: Message, inputs: Mapping[str, Shape], start: int) -> list[Tensor]:
-    """Appends the steps of one network, whose inputs are the elements from `start` on; its outputs."""
+def _network(builder: Builder, model: Message, inputs: Mapping[str, Shape], columns: Sequence[int]) -> list[Tensor]:
+    """Appends the steps of one network, whose inputs are these elements of the program's input; its outputs."""
     graph = _one(model, "graph", "ModelProto")
     values: dict[str, Tensor] = {}
     for tensor in graph.get("initializer", []):
         _define(values, _one(tensor, "name", "initializer"), _tensor(tensor))
     for name, shape in inputs.items():
-        stop = start + prod(shape)
-        _define(values, name, Tensor(shape, [(0, i) for i in range(start, stop)], None))
-        start = stop
+        own, columns = columns[: prod(shape)], columns[prod(shape) :]
+        _define(values, name, Tensor(shape, [(0, i) for i in own], None))
     for node in graph.get("node", []):
         _apply(builder, values, node)
     names = [_one(output, "name", "output") for output in graph["output"]]

@@ -148,18 +148,14 @@ Claim = tuple[Bound | None, ...]
 """One entry per disjunct; None claims nothing and never closes."""
 
 
-def build_query(network: Network, prop: Property, semantics: str) -> Query:
-    """The integer query of a network and a property."""
-    boxes: list[Box | None] = []
-    off_grid = 0
-    for case in prop.cases:
-        if semantics == "real":
-            boxes.append(_scaled(case.lower, case.upper))
-        else:
-            box, moved = _grid_box(case)
-            boxes.append(box)
-            off_grid += moved
-    return Query(network, prop.cases, tuple(boxes), semantics, off_grid)
+def build_query(network: Network, prop: Property, semantics: str, asked: Property | None = None) -> Query:
+    """The integer query of a network and a property; asked: the property whose points off the grid are counted, where
+    that is another one."""
+    if semantics == "real":
+        return Query(network, prop.cases, tuple(_scaled(c.lower, c.upper) for c in prop.cases), semantics, 0)
+    boxes = tuple(_grid_box(case)[0] for case in prop.cases)
+    off_grid = sum(_grid_box(case)[1] for case in (prop if asked is None else asked).cases)
+    return Query(network, prop.cases, boxes, semantics, off_grid)
 
 
 def _scaled(lower: Sequence[Fraction], upper: Sequence[Fraction]) -> Box:

@@ -20,7 +20,7 @@ from typing import Any
 
 from farkas.checker import binary32
 from farkas.checker.errors import CertificateRejected
-from farkas.checker.query import Atom, Case, Query, grid_interval
+from farkas.checker.query import Atom, Case, Property, grid_interval
 from farkas.checker.steps import (
     Channel,
     Choose,
@@ -172,8 +172,19 @@ def _read(view: View, values: Sequence[list[Any]]) -> list[Any]:
     return whole if view.index is None else [whole[i] for i in view.index]
 
 
-def check_point(query: Query, program: Program, data: object) -> str:
-    """Accepts the content of a POINT frame or raises CertificateRejected; returns the executor's name."""
+@dataclass(frozen=True)
+class Asked:
+    """The property as it stands in the file, and for each of its inputs the input of the program that it is."""
+
+    property: Property
+    columns: tuple[int, ...]
+
+
+def check_point(asked: Asked, rounded: bool, program: Program, data: object) -> str:
+    """Accepts the content of a POINT frame or raises CertificateRejected; returns the executor's name.
+
+    rounded: whether the semantics are those of binary32.
+    """
     match data:
         case {
             "case": int(c),
@@ -187,20 +198,30 @@ def check_point(query: Query, program: Program, data: object) -> str:
                 raise CertificateRejected("POINT", f"it has keys that are not read: {sorted(map(str, rest))}")
         case _:
             raise CertificateRejected("POINT", "it must have case, disjunct, executor, input and output")
-    if executor not in EXECUTORS or (executor == "exact") != (query.semantics == "real"):
-        raise CertificateRejected("POINT", f"executor {executor!r} is not one of semantics {query.semantics}")
-    if not 0 <= c < len(query.cases) or not 0 <= d < len(query.cases[c].disjuncts):
+    if executor not in EXECUTORS or (executor == "exact") == rounded:
+        raise CertificateRejected("POINT", f"executor {executor!r} is not one of these semantics")
+    cases = asked.property.cases
+    if not 0 <= c < len(cases) or not 0 <= d < len(cases[c].disjuncts):
         raise CertificateRejected("POINT", f"the property has no disjunct {d} in case {c}")
-    inputs, outputs = (_fractions(v, query.rounded, name) for v, name in ((x, "input"), (y, "output")))
-    if len(inputs) != query.network.sizes[0] or len(outputs) != query.network.sizes[query.network.output]:
+    inputs, outputs = (_fractions(v, rounded, name) for v, name in ((x, "input"), (y, "output")))
+    if len(inputs) != len(asked.columns) or len(outputs) != program.sizes[program.output]:
         raise CertificateRejected("POINT", f"{len(inputs)} inputs and {len(outputs)} outputs do not fit the network")
-    _check_inside(query.cases[c], inputs, query.rounded)
-    if _run(program, inputs, executor) != outputs:
+    _check_inside(cases[c], inputs, rounded)
+    if _run(program, _free(inputs, asked.columns), executor) != outputs:
         raise CertificateRejected("POINT", f"executor {executor} computes other outputs")
-    for number, atom in enumerate(query.cases[c].disjuncts[d]):
+    for number, atom in enumerate(cases[c].disjuncts[d]):
         if not _holds(atom, inputs, outputs):
             raise CertificateRejected("POINT", f"atom {number} of disjunct {d} of case {c} does not hold")
     return executor
+
+
+def _free(inputs: Sequence[Fraction], columns: Sequence[int]) -> list[Fraction]:
+    """The program's input."""
+    free: dict[int, Fraction] = {}
+    for i, (column, value) in enumerate(zip(columns, inputs, strict=True)):
+        if free.setdefault(column, value) != value:
+            raise CertificateRejected("POINT", f"input {i} is not equal to another one, as the property says")
+    return [free[column] for column in range(len(free))]
 
 
 def _run(program: Program, inputs: Sequence[Fraction], executor: str) -> list[Fraction]:

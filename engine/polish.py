@@ -38,16 +38,15 @@ def polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, bud
 def _polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, budget: Budget) -> Replay:
     if violates_any_order(net, found, budget):
         return replace(found, any_order=True)
-    member = attack.family.members.index(found.case_number)
-    point = np.array([float(v) for v in found.inputs])
+    place = found.place
+    member = attack.family.members.index(place.number)
+    point = np.array([float(v) for v in place.inputs])
     start = [Candidate(member, point, 0.0)]
     for better in attack.descend(start, STEPS, budget):
         for candidate in better[:1]:
             if candidate.slack <= 0:
                 continue
-            again = replayer.attempt(
-                found.case_number, found.case, candidate.point.astype(np.float32).astype(np.float64)
-            )
+            again = replayer.attempt(place.number, place.case, candidate.point.astype(np.float32).astype(np.float64))
             if again is not None and violates_any_order(net, again, budget):
                 return replace(again, any_order=True)
     return found
@@ -55,12 +54,12 @@ def _polish(replayer: Replayer, net: Prepared, attack: Attack, found: Replay, bu
 
 def violates_any_order(net: Prepared, found: Replay, budget: Budget) -> bool:
     """Whether every admissible execution of the witness makes all atoms of its disjunct true; raises OutOfTime."""
-    point = np.array([[float(v) for v in found.inputs]])
+    point = np.array([[float(v) for v in found.place.inputs]])
     unknown = np.full((1, net.width), np.inf)
     worker = Propagator(net, tick=budget.check)
     asarray = net.backend.asarray
     refined = worker.refine(asarray(point), asarray(point), asarray(-unknown), asarray(unknown))
-    for atom in found.case.disjuncts[found.disjunct]:
+    for atom in found.place.case.disjuncts[found.disjunct]:
         scale = row_scale(atom)
         y_row, x_row = np.zeros((1, net.program.output_size)), np.zeros((1, net.program.input_size))
         for j, b in atom.y:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,8 +15,10 @@ from farkas.ir.errors import FarkasError
 from farkas.ir.graph import Graph
 from farkas.ir.joined import Part, join
 from farkas.ir.lowering import lower
+from farkas.ir.products import with_monomials
 from farkas.specs.boxes import Grid
 from farkas.specs.query import Property, Semantics
+from farkas.specs.ties import Reduced, reduced, untied
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Query:
     network, property_bytes: the decompressed files, for the runtime and the certificate; property_bytes is empty for a
     property that was made in Python, and network for a query about several.
     parts: the networks that `graph` joins, each with its name and bytes; by default one without a name.
+
+    Where the property says that inputs are equal, `property` and `graph` are about the free ones only (`specs.ties`):
+    a search sees nothing else.  `ties` knows the property as it was asked, and what every input is.
     """
 
     graph: Graph
@@ -36,11 +41,23 @@ class Query:
     semantics: Semantics
     property_bytes: bytes = b""
     parts: tuple[Part, ...] = ()
+    ties: Reduced = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.parts:
             object.__setattr__(self, "parts", (Part("", self.graph, self.network),))
             object.__setattr__(self, "graph", join(self.parts))
+        fits = sum(part.inputs for part in self.parts) == self.property.inputs and not self.graph.elements
+        ties = reduced(self.property, self.semantics) if fits else untied(self.property)
+        object.__setattr__(self, "ties", ties)
+        if ties.is_tied:
+            object.__setattr__(self, "property", ties.property)
+            object.__setattr__(self, "graph", join(self.parts, ties.columns))
+
+    @cached_property
+    def asked(self) -> Property:
+        """The property as it was asked, about all inputs."""
+        return self.ties.asked
 
     @staticmethod
     def of(parts: Sequence[Part], prop: Property, semantics: Semantics, property_bytes: bytes = b"") -> Query:
@@ -53,10 +70,16 @@ class Query:
 
     @cached_property
     def program(self) -> Program:
-        program = lower(self.graph)
-        if program.input_size != self.property.inputs:
+        """What bounds and attacks work on: the network, with the property's monomials behind its outputs."""
+        return with_monomials(self.lowered, self.property.monomials)
+
+    @cached_property
+    def lowered(self) -> Program:
+        """The network alone."""
+        program, inputs = lower(self.graph), sum(part.inputs for part in self.parts)
+        if inputs != self.asked.inputs:
             raise FarkasError(
-                f"the property declares {self.property.inputs} inputs but the network takes {program.input_size} "
+                f"the property declares {self.asked.inputs} inputs but the network takes {inputs} "
                 f"({self._shapes}); check that the two belong together"
             )
         if program.output_size != self.property.outputs:
@@ -81,11 +104,13 @@ class Query:
 
     @cached_property
     def sets(self) -> InputSets:
-        return input_sets(self.property, self.semantics)
+        """The input sets of the cases; coordinates off the grid are counted over all inputs that were asked about."""
+        sets = input_sets(self.property, self.semantics)
+        return replace(sets, off_grid=input_sets(self.asked, self.semantics).off_grid) if self.ties.is_tied else sets
 
     @cached_property
     def families(self) -> list[Family]:
-        return families(self.property.cases, self.sets.grid, self.property.outputs, frozenset(self.sets.empty))
+        return families(self.property.cases, self.sets.grid, self.property.columns, frozenset(self.sets.empty))
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from farkas.ir.graph import Graph
 from farkas.ir.joined import Part, single
 from farkas.specs.boxes import contains
 from farkas.specs.query import Case, Semantics
+from farkas.specs.ties import Reduced
 from farkas.specs.witness import write_witness
 
 FLOAT_EXECUTORS = ("mlas-k256-fma", "seq-fma", "seq-muladd")
@@ -41,12 +42,22 @@ class NotAWitness(Exception):
 
 
 @dataclass(frozen=True)
+class Found:
+    """A point of a case of the query that is searched: over the free inputs (`specs.ties`)."""
+
+    number: int
+    case: Case
+    inputs: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
 class Replay:
     """A violating execution.
 
     case, disjunct: positions in the property; inputs, outputs: exact values on the executor; runtime: the second
     executor's description, "" in `real`, and for a single order where the point does not violate there;
     runtime_outputs: its outputs; any_order: violates in every admissible order.
+    found: the point as the search knows it, where the property ties inputs to each other: of those that are free.
     """
 
     semantics: Semantics
@@ -59,6 +70,7 @@ class Replay:
     runtime_outputs: tuple[Fraction, ...]
     any_order: bool
     case: Case
+    found: Found | None = None
 
     def __post_init__(self) -> None:
         if not contains(self.case, self.inputs, self.semantics):
@@ -71,6 +83,11 @@ class Replay:
             atoms = self.case.disjuncts[self.disjunct]
             if not all(atom.holds(self.inputs, outputs) for atom in atoms):
                 raise NotAWitness("an atom does not hold at the point")
+
+    @property
+    def place(self) -> Found:
+        """The point in the inputs and the cases that the search works on."""
+        return self.found or Found(self.case_number, self.case, self.inputs)
 
     @property
     def text(self) -> str:
@@ -128,13 +145,23 @@ class Replayer:
     """Replays candidates of one query; loads onnxruntime with the first binary32 candidate."""
 
     def __init__(
-        self, graph: Graph, program: Program, network: bytes, semantics: Semantics, parts: Sequence[Part] = ()
+        self,
+        graph: Graph,
+        program: Program,
+        network: bytes,
+        semantics: Semantics,
+        parts: Sequence[Part] = (),
+        ties: Reduced | None = None,
     ) -> None:
-        """parts: the networks that `graph` joins, each of which onnxruntime runs by itself; by default `network`."""
+        """parts: the networks that `graph` joins, each of which onnxruntime runs by itself; by default `network`.
+
+        ties: the property that the cases are of; by default no inputs are tied.
+        """
         self._graph = single(graph)
         self._program = program
         self._parts = parts or (Part("", graph, network),)
         self._semantics = semantics
+        self._ties = ties if ties is not None and ties.is_tied else None
         self._runtime: Any = None
 
     def attempt(self, number: int, case: Case, point: npt.NDArray[np.float64]) -> Replay | None:
@@ -151,7 +178,8 @@ class Replayer:
 
     def _attempt_float(self, number: int, case: Case, point: npt.NDArray[np.float32]) -> Replay | None:
         point = point + np.float32(0.0)  # one zero: -0 would print as another decimal than it is read from
-        inputs = tuple(Fraction(float(v)) for v in point)
+        found = Found(number, case, tuple(Fraction(float(v)) for v in point))
+        number, case, inputs = self._asked(found)
         if not contains(case, inputs, self._semantics):
             return None
         order = self._semantics.order
@@ -166,15 +194,22 @@ class Replayer:
             disjunct = case.violated_disjunct(inputs, outputs)
             if disjunct is None:
                 continue
-            second = self._run(point)
+            second = self._run(np.array([float(v) for v in inputs], dtype=np.float32))
             agrees = second is not None and all(atom.holds(inputs, second) for atom in case.disjuncts[disjunct])
             if not agrees and order is None:
                 return None
             runtime, theirs = (self._runtime.describe(), second or ()) if agrees else ("", ())
             return Replay(
-                self._semantics, number, disjunct, executor, inputs, outputs, runtime, theirs, False, case
+                self._semantics, number, disjunct, executor, inputs, outputs, runtime, theirs, False, case, found
             )  # fmt: skip
         return None
+
+    def _asked(self, found: Found) -> tuple[int, Case, tuple[Fraction, ...]]:
+        """Number and case of the property as it was asked, and the values of all inputs."""
+        if self._ties is None:
+            return found.number, found.case, found.inputs
+        number = self._ties.cases[found.number]
+        return number, self._ties.asked.cases[number], self._ties.lifted(found.inputs)
 
     def _run(self, point: npt.NDArray[np.float32]) -> tuple[Fraction, ...] | None:
         if self._runtime is None:
@@ -202,10 +237,12 @@ class Replayer:
         except UnsupportedOperator:
             return None  # a square root has no exact rational value, so nothing can be claimed about the point
         outputs = tuple(values[self._graph.outputs[0]].ravel())
+        found = Found(number, case, inputs)
+        number, case, inputs = self._asked(found)
         disjunct = case.violated_disjunct(inputs, outputs)
-        if disjunct is None:
+        if disjunct is None or not contains(case, inputs, self._semantics):
             return None
-        return Replay(self._semantics, number, disjunct, EXACT, inputs, outputs, "", (), False, case)
+        return Replay(self._semantics, number, disjunct, EXACT, inputs, outputs, "", (), False, case, found)
 
     @property
     def _work(self) -> int:

@@ -82,7 +82,7 @@ class _Run:
         self.rng = np.random.default_rng(options.seed)
         self.backend: Backend = cupy_backend() if options.device == "cupy" else numpy_backend()
         self.program = query.program
-        self.replayer = Replayer(query.graph, self.program, query.network, query.semantics, query.parts)
+        self.replayer = Replayer(query.graph, self.program, query.network, query.semantics, query.parts, query.ties)
         self.climber = Climber(query, options, self.replayer, self.budget)
         self.turns: list[FamilyTurn] = []
         self.net: Prepared | None = None
@@ -280,7 +280,7 @@ class _Run:
     def _violated(self, found: Replay) -> Violated:
         if self.net is None:
             self.net = prepare(self.program, binary32=self.binary32, backend=numpy_backend())
-        family = next(f for f in self.query.families if found.case_number in f.members)
+        family = next(f for f in self.query.families if found.place.number in f.members)
         best = polish(self.replayer, self.net, self._attack(family), found, self.budget)
         beside = None if self.query.semantics is not Semantics.REAL else self._in_binary32(best)
         return Violated(best, self.query.semantics, self.query.property.vacuous, in_binary32=beside)
@@ -290,9 +290,10 @@ class _Run:
         query = self.query
         if query.graph.dtype != "float32":
             return None
-        floats = Replayer(query.graph, self.program, query.network, Semantics.F32_ANY, query.parts)
+        floats = Replayer(query.graph, self.program, query.network, Semantics.F32_ANY, query.parts, query.ties)
+        place = found.place
         try:
-            return floats.attempt_exact(found.case_number, found.case, found.inputs) is not None
+            return floats.attempt_exact(place.number, place.case, place.inputs) is not None
         except (FarkasError, OverflowError):
             return None  # onnxruntime does not take the network, or an input lies beyond binary32
 

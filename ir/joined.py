@@ -6,6 +6,9 @@ data movement, which rounds nothing: an execution of the joined graph is one exe
 of those is one.  So what is proved about the joined graph in `real`, in `f32-any` (each application of a network has an
 execution of its own) or in one order holds of the networks run by themselves, and nothing behind the graph knows parts.
 
+Where inputs are known to be equal, the input of the joined graph is only the free ones, and `columns` says which of
+them each input of the parts is: the pieces that the parts read then overlap.
+
 Tensors of a named part are called `part:tensor`.
 """
 
@@ -59,14 +62,16 @@ class Part:
         return sum(math.prod(self.graph.shapes[name]) for name in self.graph.outputs)
 
 
-def join(parts: Sequence[Part]) -> Graph:
+def join(parts: Sequence[Part], columns: Sequence[int] | None = None) -> Graph:
     """The graph of all parts, from one flat input to one flat output.
 
-    The graph of a single part that has one input and one output already is that graph itself.  Raises FarkasError for
-    names that do not tell the parts apart and UnsupportedOperator for networks of integers.
+    columns: for every input value of the parts, the element of the joined input that it is; by default they are all
+    different, in order.  The graph of a single part that has one input and one output already is then that graph
+    itself.  Raises FarkasError for names that do not tell the parts apart and UnsupportedOperator for networks of
+    integers.
     """
     _check_names([part.name for part in parts])
-    if len(parts) == 1 and is_single(parts[0].graph):
+    if len(parts) == 1 and is_single(parts[0].graph) and columns is None:
         return parts[0].graph
     for part in parts:
         what = f"network '{part.name}'" if part.name else "the network"
@@ -76,7 +81,7 @@ def join(parts: Sequence[Part]) -> Graph:
             )
         if not part.graph.inputs or not part.graph.outputs:
             raise MalformedNetwork(f"{what} has no inputs or no outputs")
-    return _Joining(parts).graph()
+    return _Joining(parts, columns).graph()
 
 
 def single(graph: Graph) -> Graph:
@@ -99,8 +104,9 @@ def _check_names(names: Sequence[str]) -> None:
 class _Joining:
     """The nodes of a joined graph while they grow."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], columns: Sequence[int] | None) -> None:
         self.parts = parts
+        self.columns = np.arange(sum(part.inputs for part in parts)) if columns is None else np.array(columns)
         self.nodes: list[Node] = []
         self.taken = {_renamed(part)(name) for part in parts for name in part.graph.shapes}
         self.input = self.fresh(INPUT)
@@ -122,7 +128,7 @@ class _Joining:
         output = self.fresh(OUTPUT)
         self.nodes.append(Node(output, Concat(0, (None,) * len(flat)), tuple(flat)))
         return Graph.build(
-            ((self.input, (self.size,)),),
+            ((self.input, (int(self.columns.max()) + 1,)),),
             tuple(self.nodes),
             (output,),
             sha256=_digest(self.parts),
@@ -144,7 +150,7 @@ class _Joining:
     def piece(self, name: str, shape: Shape) -> Node:
         """The next elements of the joined input."""
         start, self.size = self.size, self.size + math.prod(shape)
-        return Node(name, Gather(0, np.arange(start, self.size).reshape(shape)), (self.input,))
+        return Node(name, Gather(0, self.columns[start : self.size].reshape(shape)), (self.input,))
 
 
 def _renamed(part: Part) -> Callable[[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,9 +13,11 @@ from farkas.engine.problem import Family, families
 from farkas.engine.query import Query
 from farkas.engine.replay import Replayer
 from farkas.engine.ties import Ties, tied_box
-from farkas.engine.verdict import Violated
+from farkas.engine.tree import ClosedTree
+from farkas.engine.verdict import Holds, Violated
 from farkas.engine.verify import verify
-from farkas.ir.joined import Part
+from farkas.ir.joined import Part, join
+from farkas.ir.lowering import lower
 from farkas.specs.query import Atom, Case, Property, Semantics
 from tests.nets import atom, case, dense
 
@@ -76,12 +79,16 @@ def test_tied_inputs_have_the_ends_in_common() -> None:
     assert (lower, upper) == ([tenth, 0, tenth], [Fraction(1, 2), 1, Fraction(1, 2)])
 
 
-def double(semantics: Semantics, tied: Case) -> tuple[Query, Replayer]:
+def pair() -> list[Part]:
     """f(x) = x beside g(x, z) = x + z."""
     f, g = dense([([[1.0]], [0.0])]), dense([([[1.0, 1.0]], [0.0])])
-    parts = [Part("f", f.graph, f.data), Part("g", g.graph, g.data)]
-    query = Query.of(parts, Property(3, 2, (tied,)), semantics)
-    return query, Replayer(query.graph, query.program, query.network, semantics, query.parts)
+    return [Part("f", f.graph, f.data), Part("g", g.graph, g.data)]
+
+
+def double(semantics: Semantics) -> Replayer:
+    """Of all inputs of the pair, as where one case ties what another does not."""
+    graph = join(pair())
+    return Replayer(graph, lower(graph), b"", semantics, pair())
 
 
 def swapped(lower: list[Fraction | int], upper: list[Fraction | int]) -> Case:
@@ -93,11 +100,48 @@ def swapped(lower: list[Fraction | int], upper: list[Fraction | int]) -> Case:
 def test_a_rational_point_is_moved_onto_the_ties_and_not_out_of_any_box() -> None:
     """The second copy of X is bounded by 1/10 rounded outward; the first by 1/10 itself."""
     near = Fraction(float(np.float32(0.1)))
-    _, replayer = double(Semantics.REAL, tied := swapped([Fraction(1, 10), 0, 0], [1, near, 1]))
+    replayer, tied = double(Semantics.REAL), swapped([Fraction(1, 10), 0, 0], [1, near, 1])
     found = replayer.attempt(0, tied, np.array([0.25, 0.0, 0.75]))
     assert found is not None and found.inputs == (near, near, Fraction(3, 4))
-    _, replayer = double(Semantics.REAL, apart := swapped([Fraction(1, 10), 0, 0], [1, Fraction(1, 11), 1]))
+    apart = swapped([Fraction(1, 10), 0, 0], [1, Fraction(1, 11), 1])
     assert replayer.attempt(0, apart, np.array([0.25, 0.0, 0.75])) is None
+
+
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY, Semantics.SEQ_FMA])
+def test_what_is_tied_everywhere_is_searched_once_and_told_as_it_was_asked(semantics: Semantics) -> None:
+    """The second case has no point on its tie; the first one's X is in [1/4, 1/2], and g >= f + 1/2 where z >= 1/2."""
+    apart, tied = swapped([0, Fraction(1, 2), 0], [Fraction(1, 4), 1, 1]), swapped([0, Fraction(1, 4), 0], [0.5, 1, 1])
+    query = Query.of(pair(), Property(3, 2, (apart, tied)), semantics)
+    assert (query.program.input_size, query.property.inputs, query.asked.inputs) == (2, 2, 3)
+    assert [(c.lower, c.upper) for c in query.property.cases] == [((Fraction(1, 4), 0), (Fraction(1, 2), 1))]
+    verdict = verify(query, Options(timeout_s=10.0))
+    assert isinstance(verdict, Violated)
+    x, again, z = verdict.replay.inputs
+    assert x == again and Fraction(1, 4) <= x <= Fraction(1, 2) and z >= Fraction(1, 2)
+    assert (verdict.replay.case_number, verdict.replay.case) == (1, tied)
+    assert verdict.replay.outputs[0] == x
+    assert any("case 0 is vacuous: X_0, X_1 are equal" in warning for warning in verdict.warnings)
+
+
+def test_a_point_that_only_the_reduced_box_holds_is_no_witness() -> None:
+    """The record is made against the property as it was asked, whatever the search believes."""
+    query = Query.of(pair(), Property(3, 2, (swapped([0, 0, 0], [1, Fraction(1, 2), 1]),)), Semantics.F32_ANY)
+    (narrow,) = query.property.cases
+    wide = replace(narrow, upper=(Fraction(1), Fraction(1)))
+    replayer = Replayer(query.graph, query.program, b"", query.semantics, query.parts, query.ties)
+    assert replayer.attempt(0, wide, np.array([0.75, 0.75])) is None
+    found = replayer.attempt(0, wide, np.array([0.5, 0.75]))
+    assert found is not None and found.inputs == (Fraction(1, 2), Fraction(1, 2), Fraction(3, 4))
+
+
+def test_equal_inputs_of_one_network_alone_are_one() -> None:
+    """y = x_0 - x_1 is 0 wherever they are equal: proved in one box, though both range over [-1, 1]."""
+    net = dense([([[1.0, -1.0]], [0.0])])
+    tied = case([-1, -1], [1, 1], (atom([], 0, x=[1, -1]), atom([], 0, x=[-1, 1]), atom([1], Fraction(-1, 1000))))
+    query = Query(net.graph, net.data, Property(2, 1, (tied,)), Semantics.REAL)
+    verdict = verify(query, Options(timeout_s=10.0))
+    assert isinstance(verdict, Holds) and verdict.statistics is not None
+    assert query.property.inputs == 1 and isinstance(verdict.tree, ClosedTree) and verdict.tree.leaves == 1
 
 
 @pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
