@@ -32,6 +32,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import prod
 from typing import assert_never
 
 import numpy as np
@@ -55,7 +56,7 @@ from farkas.encoders.sparse import SparseRows, rows
 from farkas.ir.core import Affine, Input, Product, Program, Relu, sources
 from farkas.ir.linear import Vector
 from farkas.ir.relaxation import upper_line
-from farkas.specs.query import Atom, Case
+from farkas.specs.query import Atom, Case, Monomial
 
 SIGNIFICANT_BITS = 16  # of bounds and errors
 ZERO = Poly(())
@@ -126,13 +127,21 @@ class RealEncoder:
         return RealProblem(tuple(self.columns), tuple(self.assertions), tuple(self.steps))
 
 
-def property_problem(program: Program, inputs: int, cases: Sequence[Case], proved: Proved) -> RealProblem:
-    """Does some input of some case make it unsafe?  proved: over the hull of all cases' boxes."""
+def property_problem(
+    program: Program, inputs: int, cases: Sequence[Case], proved: Proved, monomials: Sequence[Monomial] = ()
+) -> RealProblem:
+    """Does some input of some case make it unsafe?
+
+    proved: over the hull of all cases' boxes; monomials: the products that atoms speak of (`specs.query`); they are
+    multiplied out, so that no column stands for them.
+    """
     encoder = RealEncoder()
     box_of_all = hull(cases) if cases else ((Fraction(0),) * inputs,) * 2
     xs = encoder.add_inputs(*box_of_all)
     ys = encoder.add_network(program, xs, proved)
-    unsafe = AnyOf(tuple(case_formula(case, xs, ys, box_of_all) for case in cases))
+    values = (*xs, *ys)
+    products = [prod((values[k] for k in factors), start=Poly.constant(1)) for factors in monomials]
+    unsafe = AnyOf(tuple(case_formula(case, xs, (*ys, *products), box_of_all) for case in cases))
     encoder.require("the property is violated", unsafe)
     return encoder.problem()
 

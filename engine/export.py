@@ -87,6 +87,11 @@ def export(query: Query, form: Format, options: ExportOptions | None = None) -> 
 
 def _require_statable(query: Query, form: Format, options: ExportOptions) -> None:
     semantics, bounds = query.semantics, options.bounds_for(form)
+    if query.property.monomials and form != "smt2-lra":
+        raise FarkasError(
+            f"format {form} states linear atoms, and the property speaks of products; say --format smt2-lra, which "
+            "then is a script in QF_NRA"
+        )
     if semantics is Semantics.INT_EXACT:
         raise FarkasError(f"format {form} states no integer networks; they are decided by `farkas verify` (cp-sat)")
     if form == "smt2-fp" and semantics.order is None:
@@ -101,12 +106,13 @@ def _require_statable(query: Query, form: Format, options: ExportOptions) -> Non
 
 
 def _smt2_lra(query: Query, bounds: Bounds, heading: str) -> str:
-    cases = [case for case in (real_case(case, query.semantics) for case in query.property.cases) if case is not None]
+    program, prop = query.lowered, query.property
+    cases = [case for case in (real_case(case, query.semantics) for case in prop.cases) if case is not None]
     if not cases or bounds == "none":
-        proved = Proved.nothing(query.program)
+        proved = Proved.nothing(program)
     else:
-        proved = _proved(query.program, hull(cases), query.semantics, bounds)
-    return smtlib_real(property_problem(query.program, query.property.inputs, cases, proved), heading)
+        proved = _proved(program, hull(cases), query.semantics, bounds)
+    return smtlib_real(property_problem(program, prop.inputs, cases, proved, prop.monomials), heading)
 
 
 def _linear(query: Query, form: Format, bounds: Bounds, phases: Phases, heading: str) -> str:

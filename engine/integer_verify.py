@@ -266,6 +266,8 @@ def _rules(verdict: Verdict) -> dict[str, int]:
 def _program(query: Query) -> IntegerProgram:
     """The query's integer program, when its sizes fit."""
     program, prop = lower_integer(query.graph), query.property
+    if prop.monomials:
+        raise FarkasError("the property speaks of products; those of quantised networks are linear so far")
     for what, declared, own in (
         ("inputs", prop.inputs, program.input_size),
         ("outputs", prop.outputs, program.output_size),

@@ -37,12 +37,13 @@ def real_problem(query: Query, *, presolve: bool = True) -> RealProblem:
     if semantics is Semantics.INT_EXACT:
         raise FarkasError("an integer network has no formula over the reals; see the format for integer networks")
     cases = [case for case in (real_case(case, semantics) for case in query.property.cases) if case is not None]
-    if not cases or not (presolve or needs_errors(query.program, semantics)):
-        return property_problem(query.program, query.property.inputs, cases, Proved.nothing(query.program))
-    proved = prove(query.program, hull(cases), semantics)
+    program, inputs, monomials = query.lowered, query.property.inputs, query.property.monomials
+    if not cases or not (presolve or needs_errors(program, semantics)):
+        return property_problem(program, inputs, cases, Proved.nothing(program), monomials)
+    proved = prove(program, hull(cases), semantics)
     if proved is None:
         raise FarkasError("no finite error bound: an execution in binary32 may overflow; use `--semantics real`")
-    return property_problem(query.program, query.property.inputs, cases, proved)
+    return property_problem(program, inputs, cases, proved, monomials)
 
 
 def real_case(case: Case, semantics: Semantics) -> Case | None:

@@ -27,7 +27,7 @@ from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
 from farkas.ir.joined import Part, single
 from farkas.specs.boxes import contains
-from farkas.specs.query import Case, Semantics
+from farkas.specs.query import Atom, Case, Monomial, Semantics, extended
 from farkas.specs.ties import Reduced
 from farkas.specs.witness import write_witness
 
@@ -58,6 +58,7 @@ class Replay:
     executor's description, "" in `real`, and for a single order where the point does not violate there;
     runtime_outputs: its outputs; any_order: violates in every admissible order.
     found: the point as the search knows it, where the property ties inputs to each other: of those that are free.
+    monomials: of the property; the atoms are about their values at the point, too.
     """
 
     semantics: Semantics
@@ -71,6 +72,7 @@ class Replay:
     any_order: bool
     case: Case
     found: Found | None = None
+    monomials: tuple[Monomial, ...] = ()
 
     def __post_init__(self) -> None:
         if not contains(self.case, self.inputs, self.semantics):
@@ -81,7 +83,8 @@ class Replay:
             raise NotAWitness(f"the executor '{self.executor}' is not that of {self.semantics.value}")
         for outputs in (self.outputs, self.runtime_outputs) if self.runtime else (self.outputs,):
             atoms = self.case.disjuncts[self.disjunct]
-            if not all(atom.holds(self.inputs, outputs) for atom in atoms):
+            values = extended(self.inputs, outputs, self.monomials)
+            if not all(atom.holds(self.inputs, values) for atom in atoms):
                 raise NotAWitness("an atom does not hold at the point")
 
     @property
@@ -155,13 +158,14 @@ class Replayer:
     ) -> None:
         """parts: the networks that `graph` joins, each of which onnxruntime runs by itself; by default `network`.
 
-        ties: the property that the cases are of; by default no inputs are tied.
+        ties: the property that the cases are of; by default no inputs are tied, and no products asked about.
         """
         self._graph = single(graph)
         self._program = program
         self._parts = parts or (Part("", graph, network),)
         self._semantics = semantics
         self._ties = ties if ties is not None and ties.is_tied else None
+        self._monomials = () if ties is None else ties.asked.monomials
         self._runtime: Any = None
 
     def attempt(self, number: int, case: Case, point: npt.NDArray[np.float64]) -> Replay | None:
@@ -191,18 +195,23 @@ class Replayer:
             if not np.all(np.isfinite(own)):
                 continue
             outputs = tuple(Fraction(float(v)) for v in own)
-            disjunct = case.violated_disjunct(inputs, outputs)
+            disjunct = case.violated_disjunct(inputs, extended(inputs, outputs, self._monomials))
             if disjunct is None:
                 continue
             second = self._run(np.array([float(v) for v in inputs], dtype=np.float32))
-            agrees = second is not None and all(atom.holds(inputs, second) for atom in case.disjuncts[disjunct])
+            agrees = second is not None and self._hold(case.disjuncts[disjunct], inputs, second)
             if not agrees and order is None:
                 return None
             runtime, theirs = (self._runtime.describe(), second or ()) if agrees else ("", ())
             return Replay(
-                self._semantics, number, disjunct, executor, inputs, outputs, runtime, theirs, False, case, found
+                self._semantics, number, disjunct, executor, inputs, outputs, runtime, theirs, False, case, found,
+                self._monomials,
             )  # fmt: skip
         return None
+
+    def _hold(self, atoms: Sequence[Atom], inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
+        values = extended(inputs, outputs, self._monomials)
+        return all(atom.holds(inputs, values) for atom in atoms)
 
     def _asked(self, found: Found) -> tuple[int, Case, tuple[Fraction, ...]]:
         """Number and case of the property as it was asked, and the values of all inputs."""
@@ -239,10 +248,12 @@ class Replayer:
         outputs = tuple(values[self._graph.outputs[0]].ravel())
         found = Found(number, case, inputs)
         number, case, inputs = self._asked(found)
-        disjunct = case.violated_disjunct(inputs, outputs)
+        disjunct = case.violated_disjunct(inputs, extended(inputs, outputs, self._monomials))
         if disjunct is None or not contains(case, inputs, self._semantics):
             return None
-        return Replay(self._semantics, number, disjunct, EXACT, inputs, outputs, "", (), False, case, found)
+        return Replay(
+            self._semantics, number, disjunct, EXACT, inputs, outputs, "", (), False, case, found, self._monomials
+        )
 
     @property
     def _work(self) -> int:

@@ -56,7 +56,7 @@ class LraRung:
     def suits(self, piece: Piece) -> bool:
         if self.query.semantics is Semantics.INT_EXACT:
             return False
-        program = self.query.program
+        program = self.query.lowered
         unknown = np.full(sum(program.sizes[v] for v in slots(program)), np.inf)
         return coefficients(program, -unknown, unknown) <= LARGEST
 
@@ -64,12 +64,13 @@ class LraRung:
         limit = Budget.of(max(0.0, min(time_s, budget.left_s)))
         case = remaining(piece)
         try:
-            proved = prove(self.query.program, (case.lower, case.upper), self.query.semantics, tick=limit.check)
+            proved = prove(self.query.lowered, (case.lower, case.upper), self.query.semantics, tick=limit.check)
         except OutOfTime:
             return Outcome(detail="lra: out of time while neurons were bounded")
         if proved is None:
             return Outcome(detail="lra: some node has no finite error bound")
-        problem = property_problem(self.query.program, self.query.property.inputs, [case], proved)
+        prop = self.query.property
+        problem = property_problem(self.query.lowered, prop.inputs, [case], proved, prop.monomials)
         answer = solve_real(problem, limit.left_s, self.solver)
         return self._outcome(case, piece, proved, answer, limit)
 

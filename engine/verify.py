@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -313,13 +314,13 @@ class _Run:
         proved = self.proved()
         trees = [proved[number].tree if number in proved else ProofTree() for number in range(self._count)]
         proof = close(trees)
-        obstacle = beyond_checker(self.query.parts)
+        obstacle = self._obstacle
         if obstacle is None:
             return Holds(proof, self.query.semantics, "checkable", self._warnings())
         if "crown" not in self.options.trust:
             return self._unknown(
                 Reason.UNCERTIFIED,
-                f"all {proof.leaves} leaves are closed, but the checker cannot read this network "
+                f"all {proof.leaves} leaves are closed, but the checker cannot read this {self._beyond} "
                 f"({obstacle}); accept the engine's bounds with --trust crown",
             )
         return Holds(proof, self.query.semantics, "trusted:crown", self._warnings())
@@ -327,8 +328,8 @@ class _Run:
     def _on_words(self, words: list[Word]) -> Verdict:
         """What bounds left is refuted by words: `unsat` for those who trust who says so."""
         closed = sum(turn.closed for turn in self.turns)
-        if closed and beyond_checker(self.query.parts) is not None:
-            words = [*words, Word(("crown",), f"{closed} leaves of a network that the checker cannot read")]
+        if closed and self._obstacle is not None:
+            words = [*words, Word(("crown",), f"{closed} leaves of a {self._beyond} that the checker cannot read")]
         proof = Trusted(tuple(words), closed)
         says = "; ".join(dict.fromkeys(f"{' and '.join(word.engines)}: {word.what}" for word in words[:3]))
         if self.options.certify:
@@ -339,6 +340,19 @@ class _Run:
                 Reason.UNCERTIFIED, f"nothing violates, but this rests on words ({says}); accept them with {missing}"
             )
         return Holds(proof, self.query.semantics, proof.evidence, self._warnings())
+
+    @cached_property
+    def _obstacle(self) -> str | None:
+        """Why the checker has no rule for the query; None when it has."""
+        products = len(self.query.property.monomials)
+        if products:
+            return f"it speaks of {products} product{'s' if products > 1 else ''}, and the checker's rules are linear"
+        return beyond_checker(self.query.parts)
+
+    @property
+    def _beyond(self) -> str:
+        """What of the query the checker cannot read, where there is an obstacle."""
+        return "property" if self.query.property.monomials else "network"
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = list(self.query.property.vacuous)

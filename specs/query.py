@@ -125,6 +125,16 @@ class Case:
         return None
 
 
+def extended(
+    inputs: Sequence[Fraction], outputs: Sequence[Fraction], monomials: Sequence[Monomial]
+) -> tuple[Fraction, ...]:
+    """The outputs and, behind them, the products: what the y-terms of atoms are about."""
+    if not monomials:
+        return tuple(outputs)
+    values = (*inputs, *outputs)
+    return (*outputs, *(prod((values[k] for k in factors), start=Fraction(1)) for factors in monomials))
+
+
 @dataclass(frozen=True, slots=True)
 class Property:
     """A query in normal form (see the module's docstring).
@@ -149,8 +159,7 @@ class Property:
 
     def extended(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> tuple[Fraction, ...]:
         """The outputs and, behind them, the values of the monomials at a point: what atoms are evaluated over."""
-        values = (*inputs, *outputs)
-        return (*outputs, *(prod((values[k] for k in factors), start=Fraction(1)) for factors in self.monomials))
+        return extended(inputs, outputs, self.monomials)
 
     def is_unsafe(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
         """Whether (x, y) is a counterexample, over the reals: the formula of the file at this point."""
