@@ -150,7 +150,7 @@ class Joined:
 
 def runtime_of(parts: Sequence[Part]) -> Executor:
     """onnxruntime with the networks of a query.  Raises RuntimeFailure."""
-    return Runtime(parts[0].data) if len(parts) == 1 else Joined([part.data for part in parts])
+    return Runtime(parts[0].executed) if len(parts) == 1 else Joined([part.executed for part in parts])
 
 
 def _error_types() -> tuple[type[Exception], ...]:

@@ -5,18 +5,21 @@ shapes, and everything declared has to fit the ONNX files:
 
 - each network has its file, but one that is `equal-to` another shares that one's; nothing is missing or left over;
 - inputs and outputs are as many as in the file, in its order; shapes agree but for dimensions of 1;
+- hidden tensors have the names of tensors in the file; what is asked about is then the network with these as further
+  outputs, its executions included: a runtime that has to return a tensor computes it;
 - element types are those of the file, or all are `real`, which asks about the reals (semantics `real`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from farkas.ir.errors import FarkasError
 from farkas.ir.graph import Graph
 from farkas.ir.joined import Part
+from farkas.ir.onnx_import import load_onnx
 from farkas.specs.query import Property, Semantics
 from farkas.specs.vnnlib2_document import Document, NetworkDeclaration, Tensor, UnsupportedQuery
 
@@ -55,8 +58,6 @@ class Question:
 
     def told(self, verdict: Verdict) -> Verdict:
         """The verdict with its witness in the language of the property."""
-        from dataclasses import replace
-
         from farkas.engine.verdict import Violated
         from farkas.specs.vnnlib2_assignment import write_assignment
 
@@ -78,10 +79,30 @@ def bind(document: Document, given: Mapping[str, NetworkLike]) -> tuple[Part, ..
     _require_all(document.networks, models, given)
     for network in document.networks:
         _fit(network, given[network.model].graph)
-    if len(document.networks) == 1:
-        return (Part("", given[models[0]].graph, given[models[0]].data),)
-    chosen = [(network.name, given[network.model]) for network in document.networks]
-    return tuple(Part(name, net.graph, net.data) for name, net in chosen)
+    is_named = len(document.networks) > 1
+    return tuple(_part(network, given[network.model], is_named=is_named) for network in document.networks)
+
+
+def _part(declared: NetworkDeclaration, net: NetworkLike, *, is_named: bool) -> Part:
+    """The network with its hidden tensors; raises Mismatch where they are not what they are declared to be."""
+    name, names = declared.name if is_named else "", tuple(tensor.onnx_name for tensor in declared.hidden)
+    if not names:
+        return Part(name, net.graph, net.data)
+    part, tensors = Part(name, net.graph, net.data, names), {node.name for node in net.graph.nodes}
+    for number, tensor in enumerate(declared.hidden):
+        line, _ = tensor.place
+        what = f"line {line}: the hidden tensor '{tensor.name}' of network '{declared.name}'"
+        if tensor.onnx_name in net.graph.outputs:
+            raise Mismatch(f"{what} is '{tensor.onnx_name}', an output of the file; use the output in its place")
+        if tensor.onnx_name in names[:number]:
+            raise Mismatch(f"{what} is '{tensor.onnx_name}', which is declared before; declare it once")
+        if tensor.onnx_name not in tensors:
+            found = ", ".join(node.name for node in net.graph.nodes[:8] if node.name not in net.graph.outputs)
+            raise Mismatch(f"{what} is '{tensor.onnx_name}', but the file computes no such tensor; it has {found}, ...")
+    graph = load_onnx(part.executed)
+    for tensor, onnx_name in zip(declared.hidden, names, strict=True):
+        _fit_tensor(declared.name, tensor, graph, onnx_name)
+    return replace(part, graph=replace(graph, sha256=net.graph.sha256))
 
 
 def _require_all(networks: Sequence[NetworkDeclaration], models: Sequence[str], given: Mapping[str, object]) -> None:
