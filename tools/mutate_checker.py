@@ -25,6 +25,7 @@ TESTS = {
     "checker/plan.py": "tests/checker/test_plan.py tests/checker/test_walk.py",
     "checker/tree.py": "tests/checker/test_tree.py tests/checker/test_walk.py tests/checker/test_check.py",
     "checker/query.py": "tests/checker/test_kernel.py tests/checker/test_tree.py tests/checker/test_check.py",
+    "checker/ties.py": "tests/checker/test_ties.py",
     "checker/integer.py": "tests/checker/test_integer.py tests/checker/test_network.py tests/checker/test_check.py",
 }
 

@@ -63,7 +63,12 @@ PARTS = (
         EVERY,
     ),
     Part("reading VNN-LIB", "checker", ("property", "property2", "property2_normal"), EVERY),
-    Part("the query: boxes, atoms, canonical text; binary32", "checker", ("binary32", "query"), EVERY),
+    Part(
+        "the query: boxes, atoms, equal inputs, canonical text; binary32",
+        "checker",
+        ("binary32", "query", "ties"),
+        EVERY,
+    ),
     Part("numbers in bytes; plan, vectors", "checker", ("leb128", "plan"), frozenset((UNSAT, FAST))),
     Part("summation groups, weights as integers", "checker", ("groups", "integer"), frozenset((UNSAT, FAST))),
     Part("the rule `crown-fp-1`, rows of both rules", "checker", ("kernel", "products"), frozenset((UNSAT, FAST))),
