@@ -56,6 +56,13 @@ class Pool:
         """Ends a running task; its outcome says `evicted`."""
         self._send(json.dumps({"evict": task}))
 
+    def ready(self) -> bool:
+        """Whether `wait` has something to say at once."""
+        assert self._channel is not None, "a pool is used inside its context"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            return bool(selector.select(0))
+
     def wait(self, timeout_s: float) -> list[Outcome]:
         """The outcomes of tasks that have ended, at most so many seconds later; none if none has."""
         assert self._channel is not None, "a pool is used inside its context"

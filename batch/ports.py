@@ -1,4 +1,4 @@
-"""What the store and the driver take from the system: clocks and files, as arguments, so that tests can make them fail."""
+"""What store and driver take from the system, as arguments, so that tests can make it fail: clocks and files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Clock(Protocol):
 
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
 
 
 class Disk(Protocol):
@@ -34,6 +35,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 class SystemDisk:

@@ -1,4 +1,4 @@
-"""What the kernel says about processes and memory (Linux; elsewhere nothing is known, and the answers are 0 or None)."""
+"""What the kernel says about processes and memory (Linux; elsewhere the answers are 0 or None)."""
 
 from __future__ import annotations
 

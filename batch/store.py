@@ -179,8 +179,8 @@ class Store:
             "ORDER BY verdict IN ('sat', 'unsat') DESC, evidence = 'certified' DESC, "
             "EXISTS (SELECT 1 FROM file f WHERE f.attempt = attempt.id AND f.kind = 'certificate') DESC, timeout_s DESC"
         )
-        rows = self._sql.execute(f"SELECT {', '.join(COLUMNS)}, details, digest FROM attempt WHERE question = ? {order}",
-                                 (question,))  # fmt: skip
+        columns = ", ".join((*COLUMNS, "details", "digest"))
+        rows = self._sql.execute(f"SELECT {columns} FROM attempt WHERE question = ? {order}", (question,))
         return next((self._attempt(row) for row in rows), None)
 
     def is_contradictory(self, question: str) -> bool:

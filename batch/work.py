@@ -93,18 +93,27 @@ def _answer(
     if isinstance(verdict, dict):
         return verdict
     found = as_object(verdict, elapsed_s, None)
-    files = []
+    files, more = [], {}
     if found["witness"] is not None:
         (folder / WITNESS).write_text(found["witness"], encoding="utf-8")
         files.append(WITNESS)
     if certificate is not None and certificate.is_file():
         files.append(CERTIFICATE)
+        more["tree_bytes"] = _tree_bytes(certificate)
     statistics = found["statistics"]
     return {
         "verdict": found["verdict"], "reason": found["reason"] or "", "evidence": found["evidence"] or "",
         "semantics": found["semantics"], "message": (statistics.get("detail") or "").split("\n")[0], "files": files,
-        "details": {"statistics": _whole(statistics), "margin": found["bounds"], "time_s": elapsed_s},
+        "details": {"statistics": _whole(statistics), "margin": found["bounds"], "time_s": elapsed_s, **more},
     }  # fmt: skip
+
+
+def _tree_bytes(certificate: Path) -> int | None:
+    """The size of the tree in a certificate, before compression."""
+    from farkas.certificate_file import read_certificate_file
+
+    tree = read_certificate_file(certificate.read_bytes()).frame("TREE")
+    return None if tree is None else len(tree.payload)
 
 
 def _open(verdict: str, reason: str, message: str, curve: Curve) -> dict[str, Any]:

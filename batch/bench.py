@@ -1,0 +1,283 @@
+"""The driver: brings a suite, the pool and the store together.
+
+State is in the store alone.  The driver holds what is running, a short queue of what may begin next, and what waits for
+somebody: a question that another row of this run, or another driver, works on.  Every instance goes through
+
+    known? -> claimed? -> verify -> later stages -> entered into the store
+
+and may leave at each arrow.  A failure to write is waited out: results stay here and nothing new begins until there is
+room, or until the user interrupts.  A kill of this process costs what was running, and that is run again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from farkas.batch import outcomes, procfs, schedule
+from farkas.batch.contents import Contents
+from farkas.batch.drivers import is_alive
+from farkas.batch.plan import Plan
+from farkas.batch.pool import Pool
+from farkas.batch.ports import Clock, Disk, SystemClock, SystemDisk, is_full
+from farkas.batch.records import Attempt, Question, Result, Row, StoredFile
+from farkas.batch.stages import Stage
+from farkas.batch.store import Damaged, Store
+from farkas.batch.suites import networks
+from farkas.batch.tasks import End, Outcome
+
+LOOK_S = 0.5
+AHEAD = 64  # instances prepared before they can begin
+FULL_S = 2.0  # between two tries to write to a full disk
+OTHERS_S = 1.0  # between two looks at what other drivers work on
+RESERVE = 0.05  # of the memory stays free
+T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """Who is told what happens."""
+
+    def done(self, result: Result) -> None:
+        """An instance has its answer."""
+
+    def tick(self, running: Sequence[Row], resident_bytes: int) -> None:
+        """Called about twice a second."""
+
+    def say(self, message: str) -> None:
+        """Something that people should know."""
+
+
+@dataclass
+class Job:
+    """An instance that is being worked on."""
+
+    row: Row
+    question: Question | None
+    folder: Path
+    waiting: schedule.Waiting
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: float = 0.0
+    stage: int = -1  # -1: the verifier
+    tries: int = 1
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Bench:
+    """One run of a suite."""
+
+    def __init__(
+        self, store: Store, plan: Plan, code: str, listener: Listener, *, stages: Sequence[Stage] = (),
+        clock: Clock | None = None, disk: Disk | None = None,
+    ) -> None:  # fmt: skip
+        self.store = store
+        self._plan = plan
+        self._code = code
+        self._listener = listener
+        self._stages = stages
+        self._clock = clock or SystemClock()
+        self._disk = disk or SystemDisk()
+        self._contents = Contents()
+        self._running: dict[str, Job] = {}
+        self._prepared: dict[int, Job] = {}
+        self._parked: list[tuple[Row, Question]] = []
+        self._next_look = 0.0
+        free = procfs.available()
+        self._budget = None if free is None else int(free * (1 - RESERVE))
+        self._reserve = 0 if free is None else int(free * RESERVE)
+        self._scratch = store.path.with_name(store.path.name + ".scratch") / store.driver.replace(":", "-")
+
+    def run(self, run: str, rows: Sequence[Row]) -> None:
+        """Answers these instances of a run; raises KeyboardInterrupt when the user does, and all is written then."""
+        self._clean()
+        waiting = deque(rows)
+        queue: list[schedule.Waiting] = []
+        try:
+            with Pool() as pool:
+                while waiting or queue or self._running or self._parked:
+                    while waiting and len(queue) < AHEAD:
+                        self._prepare(run, waiting.popleft(), queue)
+                        if self._running and pool.ready():
+                            break  # something has ended: that comes first
+                    self._look_at_others(run, queue)
+                    queue = self._begin(pool, queue)
+                    for outcome in pool.wait(self._patience(waiting)):
+                        self._ended(run, pool, outcome, queue)
+                    self._relieve(pool)
+                    running = [job.row for job in self._running.values()]
+                    self._listener.tick(running, sum(pool.resident.values()))
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _patience(self, waiting: Sequence[Row]) -> float:
+        if waiting and len(self._running) < self._plan.jobs:
+            return 0.0
+        return LOOK_S
+
+    # An instance before its process
+
+    def _prepare(self, run: str, row: Row, queue: list[schedule.Waiting]) -> None:
+        """Answers an instance from the store, parks it, or puts it into the queue."""
+        try:
+            question = self._plan.question(row, self._contents)
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            missing = {"verdict": "error", "reason": "input", "message": f"no file {reason}"}
+            self._enter(run, self._attempt(run, uuid.uuid4().hex, row, None, self._clock.now(), missing, ()), None, row)
+            return
+        self._consider(run, row, question, queue)
+
+    def _consider(self, run: str, row: Row, question: Question, queue: list[schedule.Waiting]) -> None:
+        if not self._plan.again:
+            known = self._kept(lambda store: store.best(question.key))
+            if known is not None and self._plan.answers(known, row, self._code):
+                self._kept(lambda store: store.reuse(run, row.number, known))
+                self._listener.done(Result(row, question.key, known, True))
+                return
+            if question.key in self._keys() or not self._kept(lambda store: store.claim(question.key, run)):
+                self._parked.append((row, question))
+                return
+        limit = self._plan.memory_bytes
+        size = sum(path.stat().st_size for _, path in networks(row))
+        known_bytes = self._kept(lambda store: store.memory_of(row.category, row.onnx))
+        waiting = schedule.Waiting(row.number, schedule.expected_bytes(known_bytes, size, limit))
+        self._prepared[row.number] = Job(row, question, self._scratch / str(row.number), waiting)
+        queue.append(waiting)
+
+    def _keys(self) -> set[str]:
+        """The questions that this driver works on."""
+        jobs = (*self._prepared.values(), *self._running.values())
+        return {job.question.key for job in jobs if job.question is not None}
+
+    def _look_at_others(self, run: str, queue: list[schedule.Waiting]) -> None:
+        """Considers again what was parked, now and then."""
+        if not self._parked or self._clock.monotonic() < self._next_look:
+            return
+        parked, self._parked = self._parked, []
+        for row, question in parked:
+            self._consider(run, row, question, queue)
+        busy = bool(self._running or queue)
+        self._next_look = self._clock.monotonic() + (0.0 if not self._parked else OTHERS_S)
+        if self._parked and not busy:
+            self._clock.sleep(OTHERS_S / 4)
+
+    # An instance and its processes
+
+    def _begin(self, pool: Pool, queue: list[schedule.Waiting]) -> list[schedule.Waiting]:
+        """Begins what may begin; what is left of the queue."""
+        while True:
+            running = {job.row.number: job.waiting for job in self._running.values()}
+            chosen, queue = schedule.choose(queue, running, self._resident(pool), self._plan.jobs, self._budget)
+            if chosen is None:
+                return queue
+            job = self._prepared.pop(chosen.number)
+            job.waiting = chosen
+            job.started = self._clock.now()
+            self._start(pool, job)
+
+    def _start(self, pool: Pool, job: Job) -> None:
+        name = f"{job.row.number}.{job.stage}.{job.tries}"
+        if job.stage < 0:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            task = self._plan.task(name, job.row, job.folder / "verify")
+        else:
+            found = self._stages[job.stage].task(name, job.row, job.values, job.folder / f"stage-{job.stage}")
+            assert found is not None, "only stages that want a process are begun"
+            task = found
+        self._running[name] = job
+        pool.start(task)
+
+    def _ended(self, run: str, pool: Pool, outcome: Outcome, queue: list[schedule.Waiting]) -> None:
+        job = self._running.pop(outcome.id)
+        if outcomes.is_worth_another_try(outcome) and job.tries == 1:
+            job.tries += 1
+            alone = outcome.end is not End.LOST
+            job.waiting = replace(job.waiting, alone=alone, bytes=max(job.waiting.bytes, outcome.peak_bytes))
+            job.stage = -1
+            job.values = {}
+            self._prepared[job.row.number] = job
+            queue.insert(0, job.waiting)
+            return
+        if job.stage < 0:
+            job.values = outcomes.values(outcome, job.folder / "verify", self._plan.timeout(job.row))
+        else:
+            found = self._stages[job.stage].found(outcome, job.folder / f"stage-{job.stage}")
+            job.values["details"] = {**job.values.get("details", {}), **found}
+        for number in range(job.stage + 1, len(self._stages)):
+            place = job.folder / f"stage-{number}"
+            if self._stages[number].task("", job.row, job.values, place) is not None:
+                job.stage = number
+                self._start(pool, job)
+                return
+        self._finish(run, job)
+
+    def _finish(self, run: str, job: Job) -> None:
+        verified = job.folder / "verify"
+        files = tuple(
+            self._kept(lambda store, kind=kind: store.keep(kind, (verified / kind).read_bytes()))  # type: ignore[misc]
+            for kind in job.values.get("files", ())
+        )
+        attempt = self._attempt(run, job.attempt, job.row, job.question, job.started, job.values, files)
+        self._enter(run, attempt, job.question, job.row)
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _attempt(
+        self, run: str, name: str, row: Row, question: Question | None, started: float, values: Mapping[str, Any],
+        files: Sequence[StoredFile],
+    ) -> Attempt:  # fmt: skip
+        own = {key: value for key, value in values.items() if key not in ("files", "certificate")}
+        return Attempt(
+            name, run, row.number, None if question is None else question.key, started, self._plan.timeout(row),
+            self._plan.memory_bytes, self._code, files=files, **own,
+        )  # fmt: skip
+
+    def _enter(self, run: str, attempt: Attempt, question: Question | None, row: Row) -> None:
+        self._kept(lambda store: store.finish(attempt, question))
+        self._next_look = 0.0
+        if question is not None and self._kept(lambda store: store.is_contradictory(question.key)):
+            self._listener.say(f"CONTRADICTION: {row.category}: {row.onnx} {row.vnnlib} is sat and unsat in this store")
+        self._listener.done(Result(row, attempt.question, attempt, False))
+
+    # The machine
+
+    def _resident(self, pool: Pool) -> dict[int, int]:
+        return {job.row.number: pool.resident.get(name, 0) for name, job in self._running.items()}
+
+    def _relieve(self, pool: Pool) -> None:
+        """Ends the largest task when the machine runs out of memory; it is tried again alone."""
+        names = {job.row.number: name for name, job in self._running.items()}
+        chosen = schedule.to_evict(self._resident(pool), procfs.available(), self._reserve // 2)
+        if chosen is not None:
+            pool.evict(names[chosen])
+
+    def _kept(self, work: Callable[[Store], T]) -> T:
+        """The result of some work with the store, when there is room for it and the file is whole."""
+        told = False
+        while True:
+            try:
+                return work(self.store)
+            except (OSError, sqlite3.OperationalError) as error:
+                if not is_full(error):
+                    raise
+                if not told:
+                    self._listener.say(f"the store cannot be written: {error}; waiting for room, nothing is lost")
+                    told = True
+                self._clock.sleep(FULL_S)
+            except (sqlite3.DatabaseError, Damaged) as error:
+                self._listener.say(f"the store is damaged ({error}); it is made anew from its journal")
+                self.store.close()
+                self.store = Store.open(self.store.path, clock=self._clock, disk=self._disk)
+
+    def _clean(self) -> None:
+        """Removes what drivers that are gone have left behind."""
+        parent = self._scratch.parent
+        if parent.is_dir():
+            for place in parent.iterdir():
+                if not is_alive(place.name.replace("-", ":", 2)):
+                    shutil.rmtree(place, ignore_errors=True)
+        self._scratch.mkdir(parents=True, exist_ok=True)

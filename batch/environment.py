@@ -1,0 +1,62 @@
+"""What a run runs on: versions, processor, and a digest of the program itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import farkas
+from farkas.batch import procfs
+
+PACKAGES = (
+    "bitwuzla", "cupy-cuda12x", "cupy-cuda13x", "cvc5", "highspy", "networkx", "numpy", "onnx", "onnxruntime",
+    "ortools", "pysmt", "z3-solver",
+)  # fmt: skip
+
+
+def code_digest() -> str:
+    """SHA-256 over all source files of the package, by name and content."""
+    root = Path(farkas.__file__).resolve().parent
+    found = hashlib.sha256()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.endswith(".egg-info"))
+        for name in sorted(names):
+            if name.endswith((".py", ".c", ".h", ".cu", ".so")):
+                path = Path(folder) / name
+                found.update(f"{path.relative_to(root)}\0".encode())
+                found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def environment(code: str) -> dict[str, Any]:
+    """The machine and the installation; no names of users or hosts."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "farkas": farkas.__version__, "code": code, "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}", "machine": platform.machine(), "processor": _processor(),
+        "cores": procfs.cores(), "memory_bytes": _memory(), "packages": packages,
+    }  # fmt: skip
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
