@@ -1,4 +1,4 @@
-"""How a suite is to be run, and what that means for an instance: its question, its task, whether an old answer will do."""
+"""How a suite is to be run, and what that means for an instance: question, task, whether an old answer will do."""
 
 from __future__ import annotations
 

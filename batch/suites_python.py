@@ -64,7 +64,7 @@ def _specs(name: str, value: Any) -> Iterator[tuple[str, Spec]]:
 
 def _written(spec: Spec, name: str, place: Path) -> tuple[str, str]:
     """The columns onnx and vnnlib of a specification whose files lie in `place` now."""
-    from farkas.specs.language_document import models
+    from farkas.specs.vnnlib2 import read_document
 
     place.mkdir(parents=True, exist_ok=True)
     networks = []
@@ -74,7 +74,6 @@ def _written(spec: Spec, name: str, place: Path) -> tuple[str, str]:
             file.write_bytes(net.data)
         networks.append((call, file.name))
     query = "".join(c if c.isalnum() or c in "-_.[]" else "_" for c in name) + ".vnnlib"
-    spec.save(place / query)
-    first = models(spec.normal.applications)
-    own = [pair for k, pair in enumerate(networks) if first[k] == k]  # the others are equal to one of these
+    document = read_document(spec.save(place / query))
+    own = [pair for pair, one in zip(networks, document.networks, strict=True) if one.model == one.name]
     return (own[0][1] if len(networks) == 1 else repr(own)), query
