@@ -20,14 +20,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Holds", "Network", "Spec", "SpecError", "SpecWarning", "Unknown", "Violated", "__version__", "abs", "agree", "all",
-    "any", "argmax", "argmin", "between", "dot", "explain", "export", "implies", "l1", "linf", "load", "max", "maximum",
-    "mean", "min", "minimum", "patterns", "sum", "var", "verify", "verify_all",
+    "any", "argmax", "argmin", "between", "bounds", "dot", "explain", "export", "find", "from_vnnlib", "implies", "l1",
+    "l2", "linf", "load", "max", "maximize", "maximum", "mean", "min", "minimize", "minimum", "parameter", "patterns",
+    "prop", "same_except", "sum", "top_k", "var", "verify", "verify_all",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from farkas import patterns
     from farkas.api import Network, agree, export, load, verify, verify_all
     from farkas.engine.verdict import Holds, Unknown, Violated
+    from farkas.prop_loop import prop
     from farkas.spec import Spec
     from farkas.specs.diagnostics import SpecError, SpecWarning
     from farkas.specs.diagnostics_codes import explain
@@ -41,13 +43,17 @@ if TYPE_CHECKING:
         dot,
         implies,
         l1,
+        l2,
         linf,
         max,
         maximum,
         mean,
         min,
         minimum,
+        parameter,
+        same_except,
         sum,
+        top_k,
         var,
     )
 else:
@@ -68,16 +74,21 @@ else:
             "Holds": "farkas.engine.verdict",
             "Unknown": "farkas.engine.verdict",
             "Violated": "farkas.engine.verdict",
+            "prop": "farkas.prop_loop",
             "Spec": "farkas.spec",
             "SpecError": "farkas.specs.diagnostics",
             "SpecWarning": "farkas.specs.diagnostics",
             "explain": "farkas.specs.diagnostics_codes",
+            **dict.fromkeys(("bounds", "find", "maximize", "minimize"), "farkas.optimise"),
+            "from_vnnlib": "farkas.reading",
             **dict.fromkeys(
-                ("abs", "all", "any", "argmax", "argmin", "between", "dot", "implies", "l1", "linf", "max", "maximum",
-                 "mean", "min", "minimum", "sum", "var"),
+                ("abs", "all", "any", "argmax", "argmin", "between", "dot", "implies", "l1", "l2", "linf", "max",
+                 "maximum", "mean", "min", "minimum", "parameter", "same_except", "sum", "top_k", "var"),
                 "farkas.specs.language",
             ),
         }  # fmt: skip
+        if name == "patterns":
+            return import_module("farkas.patterns")
         if name not in homes:
             raise AttributeError(f"module 'farkas' has no attribute {name!r}")
         value = getattr(import_module(homes[name]), name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from farkas.engine.verdict import Verdict
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition, gathered, no_condition
 from farkas.specs.language_document import document, models, names
+from farkas.specs.language_formulas import Formula
+from farkas.specs.language_numbers import exact
+from farkas.specs.language_parameters import chosen, open_parameters
 from farkas.specs.language_property import NormalForm, normal_form
 from farkas.specs.query import Property, Semantics
 
@@ -21,13 +25,14 @@ from farkas.specs.query import Property, Semantics
 class Spec:
     """`prove` holds for every input for which all of `given` do.
 
-    given: conditions, or one; arrays of conditions mean all their entries.  Raises SpecError, at the place in the
-    program where the specification is made, when it means nothing.
+    given: conditions, or one; arrays of conditions mean all their entries.  semantics: the arithmetic, unless `check`
+    is told another one; by default that of the networks.  Raises SpecError, at the place in the
+    program where the specification is made, when it means nothing; one with parameters when it gets their values.
     """
 
     given: Condition | Iterable[Condition]
     prove: Condition
-    normal: NormalForm = field(init=False)
+    semantics: Semantics | None = None
 
     def __post_init__(self) -> None:
         given = [self.given] if isinstance(self.given, Condition) else self.given
@@ -35,9 +40,43 @@ class Spec:
             no_condition(given)
         if not isinstance(self.prove, Condition):
             no_condition(self.prove)
-        given = tuple(given)
-        object.__setattr__(self, "given", given)
-        object.__setattr__(self, "normal", normal_form(gathered(given), self.prove.formula))
+        object.__setattr__(self, "given", tuple(given))
+        if not self.parameters:
+            _ = self.normal
+
+    @cached_property
+    def formulas(self) -> tuple[Formula, ...]:
+        """What is given, one by one, and then what is to be proved."""
+        return (*gathered([self.given]), self.prove.formula)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters that have no value yet."""
+        return open_parameters(self.formulas)
+
+    @cached_property
+    def normal(self) -> NormalForm:
+        """The normal form with the calls of networks that it is about; raises SpecError."""
+        return normal_form(self.formulas[:-1], self.formulas[-1])
+
+    def at(self, **values: object) -> Spec:
+        """The specification with values of some of its parameters; raises SpecError for a name that is none of them."""
+        for name in values:
+            if name not in self.parameters:
+                found = ", ".join(self.parameters) or "no parameters"
+                fail(
+                    "FK513", found=f"a value of '{name}'", wanted=found, fix="fk.parameter(name) in `given` or `prove`"
+                )
+        *given, prove = chosen(self.formulas, {name: exact(value) for name, value in values.items()})
+        return Spec([Condition((), (formula,)) for formula in given], Condition((), (prove,)), self.semantics)
+
+    @classmethod
+    def told(cls, given: Condition, prove: Condition, normal: NormalForm, semantics: Semantics | None = None) -> Spec:
+        """The specification that has this normal form, which says what `given` and `prove` do."""
+        made = object.__new__(cls)
+        for name, value in (("given", (given,)), ("prove", prove), ("normal", normal), ("semantics", semantics)):
+            object.__setattr__(made, name, value)
+        return made
 
     def check(
         self,
@@ -52,25 +91,36 @@ class Spec:
         certificate: file to write the certificate to, with the specification as the checker reads it beside it, in a
         file of its name and .vnnlib; then `Holds` is claimed only after the checker accepted it.
         """
+        semantics = self.semantics if semantics is None else semantics
         if certificate is None:
             return verify(self.networks, self.property, timeout=timeout, semantics=semantics, **options)
         text = self.save(f"{os.fspath(certificate)}.vnnlib")
-        by_name, applications = self.networks, self.normal.applications
-        own = [name for k, name in enumerate(by_name) if models(applications)[k] == k]
-        asked = by_name[own[0]] if len(applications) == 1 else {name: by_name[name] for name in own}
+        by_name, copies = self.networks, self.normal.copies
+        own = [name for k, name in enumerate(by_name) if models(copies)[k] == k]
+        asked = by_name[own[0]] if len(copies) == 1 else {name: by_name[name] for name in own}
         return verify(asked, text, timeout=timeout, semantics=semantics, certificate=certificate, **options)
 
-    def save(self, path: FilePath) -> bytes:
-        """Writes the specification as a VNN-LIB 2.0 file, and returns its bytes."""
+    def critical(self, name: str, low: object, high: object, **options: Any) -> Any:
+        """The greatest value of a parameter with which the specification holds; see `farkas.critical`."""
+        from farkas.critical import critical
+
+        return critical(self, name, low, high, **options)
+
+    def save(self, path: FilePath, version: str = "2.0") -> bytes:
+        """Writes the specification as a VNN-LIB file, "2.0" or "1.0", and returns its bytes."""
+        if version != "2.0":
+            from farkas.saving import save
+
+            return save(self, path, version)
         data = document(self.normal).encode()
         write_bytes(Path(path), data)
         return data
 
-    @property
+    @cached_property
     def networks(self) -> dict[str, Network]:
         """The network of every call, by its name in the saved file, in the order of the property; raises SpecError."""
         networks: dict[str, Network] = {}
-        for name, application in zip(names(self.normal.applications), self.normal.applications, strict=True):
+        for name, application in zip(names(self.normal.copies), self.normal.applications, strict=True):
             network = application.network
             if not isinstance(network, Network):
                 fail("FK510", found=type(network).__name__, wanted="a network", fix="net = fk.load('network.onnx')")
@@ -83,6 +133,8 @@ class Spec:
         return self.normal.property
 
     def __repr__(self) -> str:
+        if self.parameters:
+            return f"<spec with the parameters {', '.join(self.parameters)}>"
         prop = self.property
         disjuncts = sum(len(case.disjuncts) for case in prop.cases)
         return f"<spec: {prop.inputs} inputs, {prop.outputs} outputs, {len(prop.cases)} boxes, {disjuncts} disjuncts>"

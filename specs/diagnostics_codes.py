@@ -76,21 +76,34 @@ _ALL = {
     "FK312": Explanation("number of inputs", "A network is called with one tensor for each of its inputs."),
     "FK313": Explanation("reduction of nothing", "The greatest, least or mean of no entries is nothing."),
     "FK401": Explanation(
-        "product of expressions",
-        "Specifications are linear: one factor of a product is a number.",
+        "product of too many terms",
+        "Products of sums are multiplied out.  Those of a few entries each are meant.",
     ),
-    "FK402": Explanation("division by an expression", "Specifications are linear: multiply by the divisor first."),
-    "FK403": Explanation("power", "Specifications are linear; abs, min, max, linf and l1 are there."),
+    "FK402": Explanation(
+        "division by an expression",
+        "Specifications are polynomial: multiply by the divisor, whose sign is known, first.",
+    ),
+    "FK403": Explanation("power", "Exponents are integers from 0 to 16.  For a root, compare the square."),
     "FK404": Explanation(
         "input that is computed",
-        "The entries of a network's input are entries of variables, each as it is: they may be sliced, reshaped and "
-        "transposed, but not computed with.",
+        "The entries of a network's input are sums of entries of variables, each times a number, plus a number.  "
+        "Products, maxima and the outputs of networks are no inputs; join networks before they are loaded.",
     ),
     "FK405": Explanation("position that there is not", "argmax and argmin are positions from 0 on."),
     "FK406": Explanation(
         "position compared with something else", "argmax and argmin compare with integers and each other."
     ),
     "FK407": Explanation("division by zero", "A divisor is not 0."),
+    "FK408": Explanation(
+        "several Euclidean norms",
+        "A comparison with fk.l2 becomes one of squares, which is exact for one norm beside expressions without "
+        "norms.  Bound each norm by a number, or use fk.linf.",
+    ),
+    "FK409": Explanation(
+        "Euclidean norm and a negative number", "A norm is at least 0, so the comparison is always or never true."
+    ),
+    "FK410": Explanation("number of positions", "fk.top_k names some of the positions: at least one, and not all."),
+    "FK411": Explanation("name of a parameter", "A parameter has a name that `Spec.at` can be called with."),
     "FK501": Explanation(
         "nothing is given", "`given` says which inputs are meant; every input has a bound on both sides."
     ),
@@ -109,10 +122,20 @@ _ALL = {
     "FK508": Explanation("too deeply nested", "Use fk.all and fk.any on lists instead of one operator after another."),
     "FK509": Explanation("variable that no network takes", "Every entry of a variable is an input of some network."),
     "FK510": Explanation("network that was not loaded", "Specifications are about networks that fk.load returned."),
+    "FK512": Explanation(
+        "parameter without a value",
+        "A specification with fk.parameter is asked about with a value of each: spec.at(eps='0.01').check(), or "
+        "spec.critical('eps', 0, 1) for the greatest value with which it holds.",
+    ),
+    "FK513": Explanation("value of no parameter", "Spec.at gives values to the parameters that a specification has."),
     "FK511": Explanation(
         "network with several tensors",
         "`net.input` and `net(x)` are for networks with one input and one output.  Others are called by "
         "`net.outputs_at(a, b)`, which returns one tensor for each output.",
+    ),
+    "FK601": Explanation(
+        "argument of a pattern",
+        "A pattern of fk.patterns was called with an argument that it cannot use; its docstring says what each one is.",
     ),
 }
 

@@ -42,6 +42,10 @@ def _replacement(place: Place) -> tuple[str, str]:
             return "FK103", f"~({ast.unparse(operand)})"
         case ast.If(test=test) | ast.While(test=test) | ast.Assert(test=test) | ast.IfExp(test=test):
             return "FK104", f"fk.implies({ast.unparse(test)}, ...) in `given` or `prove`"
+        case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() as operator], comparators=[ast.Call() as call]):
+            if ast.unparse(call.func).rpartition(".")[2] == "top_k":
+                sign = "~" if isinstance(operator, ast.NotIn) else ""
+                return "FK105", f"{sign}{ast.unparse(call)}.contains({ast.unparse(left)})"
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in _FK:
             return "FK105", _reduction(_FK[name], arguments)
     return "FK105", _general()

@@ -4,7 +4,7 @@
     given = [linf(x - x0) <= "1/255", between(0, x, 1)]
     prove = argmax(net(x)) == 7
 
-Expressions are tensors of linear forms with exact coefficients (`farkas.specs.language_tensors`), comparisons make
+Expressions are tensors of polynomial forms with exact coefficients (`farkas.specs.language_tensors`), comparisons make
 arrays of formulas (`farkas.specs.language_conditions`), and `farkas.specs.language_property` brings a specification to
 the normal form of `farkas.specs.query`.  Where Python would ask a condition for its truth value there is an error that
 says what to write.  Everything is immutable; there is no global state.
@@ -16,14 +16,18 @@ from collections.abc import Iterable
 
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_calls import var
-from farkas.specs.language_conditions import Condition, Position, gathered, no_condition
-from farkas.specs.language_forms import greatest, least, negated
+from farkas.specs.language_conditions import Condition, gathered, no_condition
+from farkas.specs.language_forms import Parameter, greatest, leaf, least, negated
 from farkas.specs.language_formulas import Formula, conjunction, disjunction
+from farkas.specs.language_positions import Position, Positions
+from farkas.specs.language_positions import top_k as k_greatest
+from farkas.specs.language_products import norm
+from farkas.specs.language_shapes import selected, size_of
 from farkas.specs.language_tensors import Tensor, tensor, zipped
 
 __all__ = [
-    "abs", "all", "any", "argmax", "argmin", "between", "dot", "implies", "l1", "linf", "max", "maximum", "mean", "min",
-    "minimum", "sum", "var",
+    "abs", "all", "any", "argmax", "argmin", "between", "dot", "implies", "l1", "l2", "linf", "max", "maximum", "mean",
+    "min", "minimum", "parameter", "same_except", "sum", "top_k", "var",
 ]  # fmt: skip
 
 
@@ -58,6 +62,42 @@ def between(low: object, value: object, high: object) -> Condition:
     """low <= value <= high, entry by entry."""
     middle = tensor(value)
     return (middle >= low) & (middle <= high)
+
+
+def same_except(left: object, right: object, *entries: object) -> Condition:
+    """The condition that two tensors of one shape are equal in all entries but some.
+
+    entries: labels of either tensor, or indices as in `left[index]`.  Raises SpecError.
+    """
+    a, b = tensor(left), tensor(right)
+    if a.shape != b.shape:
+        fail("FK301", found=f"{a.shape} and {b.shape}", wanted="two tensors of one shape", fix="index or reshape one")
+    free: set[int] = set()
+    for entry in entries:
+        free.update(_places(entry, a, b))
+    kept = [k for k in range(size_of(a.shape)) if k not in free]
+    if not kept:
+        fail("FK506", found="no entry that has to be equal", wanted="at least one", fix="leave the condition out")
+    same = a.ravel() == b.ravel()
+    return Condition((len(kept),), tuple([same.formulas[k] for k in kept]))
+
+
+def _places(entry: object, a: Tensor, b: Tensor) -> Iterable[int]:
+    """The places of a label or an index, in row-major order."""
+    if not isinstance(entry, str):
+        return selected(a.shape, entry)[1]
+    labels = a.labels if entry in a.labels else b.labels
+    if entry not in labels:
+        known = ", ".join(dict.fromkeys((*a.labels, *b.labels))) or "tensors with labels"
+        fail("FK309", found=f"'{entry}'", wanted=known, fix="one of these, or an index")
+    return [labels.index(entry)]
+
+
+def parameter(name: str) -> Tensor:
+    """A number that is chosen later, by `Spec.at`; those of one name are the same."""
+    if not str(name).isidentifier():
+        fail("FK411", found=repr(name)[:60], wanted="a name of Python", fix="fk.parameter('eps')")
+    return Tensor((), (leaf(Parameter(name)),))
 
 
 def abs(value: object) -> Tensor:
@@ -109,6 +149,19 @@ def linf(value: object) -> Tensor:
 def l1(value: object) -> Tensor:
     """The sum of the absolute values of all entries."""
     return abs(value).sum()
+
+
+def l2(value: object) -> Tensor:
+    """The Euclidean norm of all entries; comparisons with it are exact comparisons of squares."""
+    return Tensor((), (norm(tensor(value).forms),))
+
+
+def top_k(value: object, k: int) -> Positions:
+    """The positions of the k greatest of all entries in row-major order, the lower ones on ties.
+
+    `fk.top_k(y, 3).contains(label)` is the condition that `label` is one of them.
+    """
+    return k_greatest(tensor(value).forms, k)
 
 
 def argmax(value: object) -> Position:

@@ -11,8 +11,17 @@ import numpy as np
 
 from farkas.ir.op import Shape
 from farkas.specs.diagnostics import fail
-from farkas.specs.language_forms import Application, Callee, Entry, Form, Greatest, Variable, leaf, text
-from farkas.specs.language_tensors import Tensor
+from farkas.specs.language_forms import (
+    Application,
+    Callee,
+    Form,
+    Parameter,
+    Product,
+    Variable,
+    leaf,
+    text,
+)
+from farkas.specs.language_tensors import Tensor, tensor
 
 
 class Declared(NamedTuple):
@@ -62,7 +71,11 @@ def _require_labels(labels: Sequence[str], size: int) -> None:
 
 
 def call(network: Callee, *arguments: Tensor) -> tuple[Tensor, ...]:
-    """The outputs of one execution of a network; raises SpecError when the arguments do not fit its inputs."""
+    """The outputs of one execution of a network; raises SpecError when the arguments do not fit its inputs.
+
+    arguments: tensors of the shapes of the inputs, with entries that are affine in variables (see
+    `farkas.specs.language_inputs` for what that means).
+    """
     graph = network.graph
     if len(arguments) != len(graph.inputs):
         names = ", ".join(name for name, _ in graph.inputs)
@@ -70,23 +83,32 @@ def call(network: Callee, *arguments: Tensor) -> tuple[Tensor, ...]:
             "FK312", found=f"{len(arguments)} tensors", wanted=f"{len(graph.inputs)}: {names}",
             fix="one tensor for each input",
         )  # fmt: skip
-    entries: list[Entry] = []
-    for (name, shape), argument in zip(graph.inputs, arguments, strict=True):
-        if not isinstance(argument, Tensor):
-            fail(
-                "FK404", found=f"{type(argument).__name__} as input '{name}'", wanted="a variable",
-                fix="x = fk.var(net.input), and x == the numbers in `given`",
-            )  # fmt: skip
+    forms: list[Form] = []
+    for (name, shape), given in zip(graph.inputs, arguments, strict=True):
+        argument = _argument(name, given)
         _require_shape(name, shape, argument)
-        entries.extend(_entry(form) for form in argument.forms)
+        for index, form in enumerate(argument.forms):
+            _require_affine(name, index, form)
+        forms.extend(argument.forms)
     outputs = tuple(tuple(graph.shapes[name]) for name in graph.outputs)
-    application = Application(network, tuple(entries), outputs)
+    application = Application(network, tuple(forms), outputs)
     values, start = [], 0
     for shape in outputs:
-        forms = tuple([leaf((application, k)) for k in range(start, start + prod(shape))])
-        values.append(Tensor(shape, forms))
+        values.append(Tensor(shape, tuple([leaf((application, k)) for k in range(start, start + prod(shape))])))
         start += prod(shape)
     return tuple(values)
+
+
+def _argument(name: str, given: object) -> Tensor:
+    """A tensor, or a list of tensors and numbers, with a variable somewhere in it; raises SpecError."""
+    argument = tensor(given) if isinstance(given, Tensor | list | tuple) else None
+    if argument is None or not any(form.terms for form in argument.forms):
+        fail(
+            "FK404", found=f"{type(given).__name__} as input '{name}'",
+            wanted="a variable, or what is computed from one",
+            fix="x = fk.var(net.input), and x == the numbers in `given`",
+        )  # fmt: skip
+    return argument
 
 
 def only_input(network: Callee) -> Declared:
@@ -112,15 +134,17 @@ def _several(what: str, tensors: Sequence[tuple[str, Shape]], fix: str) -> NoRet
     fail("FK511", found=f"{len(tensors)} {what}: {names}", wanted="one", fix=fix)
 
 
-def _entry(form: Form) -> Entry:
-    """The entry of a variable that a form is."""
-    entries = [key for key in form.terms if not isinstance(key, Greatest) and isinstance(key[0], Variable)]
-    if len(entries) != 1 or len(form.terms) > 1 or form.constant or form.terms[entries[0]] != 1:
-        fail(
-            "FK404", found=text(form), wanted="entries of variables, each as it is",
-            fix="call the network with a variable, and state in `given` what it has to do with others",
-        )  # fmt: skip
-    return entries[0]
+def _require_affine(name: str, index: int, form: Form) -> None:
+    """Raises SpecError for an input that is not an affine form over entries of variables."""
+    for key in form.terms:
+        factors = key.factors if isinstance(key, Product) else (key,)
+        entries = [factor for factor in factors if not isinstance(factor, Parameter)]
+        if len(entries) > 1 or not all(isinstance(e, tuple) and isinstance(e[0], Variable) for e in entries):
+            fail(
+                "FK404", found=f"{text(form)} as entry {index} of input '{name}'",
+                wanted="sums of entries of variables, each times a number",
+                fix="call the network with a variable, and state in `given` what it has to do with others",
+            )  # fmt: skip
 
 
 def _require_shape(name: str, shape: Shape, argument: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Conditions: arrays of formulas, with `&`, `|`, `~`, `>>` and no truth value; and positions (argmax, argmin)."""
+"""Conditions: arrays of formulas, with `&`, `|`, `~`, `>>` and no truth value."""
 
 from __future__ import annotations
 
@@ -11,17 +11,8 @@ import numpy as np
 from farkas.ir.op import Shape
 from farkas.specs.diagnostics import fail
 from farkas.specs.diagnostics_traps import no_truth_value
-from farkas.specs.language_forms import Form, text
-from farkas.specs.language_formulas import (
-    And,
-    Comparison,
-    Formula,
-    Or,
-    at_most,
-    conjunction,
-    disjunction,
-    negation,
-)
+from farkas.specs.language_forms import text
+from farkas.specs.language_formulas import And, Comparison, Either, Formula, Or, conjunction, disjunction, negation
 from farkas.specs.language_shapes import paired, selected
 
 
@@ -80,71 +71,6 @@ class Condition:
         return f"<condition{where}: {_text(self.formulas[0])}>"
 
 
-@dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Position:
-    """The position of the greatest of several values, the lowest one on ties; argmin is that of the negatives."""
-
-    name: str
-    values: tuple[Form, ...]
-
-    def __bool__(self) -> bool:
-        raise no_truth_value()
-
-    def __eq__(self, other: object) -> Condition:  # type: ignore[override]  # comparisons make conditions
-        return Condition((), (self._equals(other),))
-
-    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
-        return Condition((), (negation(self._equals(other)),))
-
-    def __lt__(self, other: object) -> Condition:
-        return self._among(range(self._integer(other)))
-
-    def __le__(self, other: object) -> Condition:
-        return self._among(range(self._integer(other) + 1))
-
-    def __gt__(self, other: object) -> Condition:
-        return self._among(range(self._integer(other) + 1, len(self.values)))
-
-    def __ge__(self, other: object) -> Condition:
-        return self._among(range(self._integer(other), len(self.values)))
-
-    def __repr__(self) -> str:
-        return f"<{self.name} of {len(self.values)} values>"
-
-    def _equals(self, other: object) -> Formula:
-        if isinstance(other, Position):
-            common = range(min(len(self.values), len(other.values)))
-            return disjunction([conjunction([self._is(k), other._is(k)]) for k in common])
-        return self._is(self._integer(other))
-
-    def _among(self, places: Iterable[int]) -> Condition:
-        chosen = [self._is(k) for k in places]
-        if not 0 < len(chosen) < len(self.values):
-            self._outside("a comparison that is always or never true")
-        return Condition((), (disjunction(chosen),))
-
-    def _is(self, place: int) -> Formula:
-        """The formula that the position is `place`: less before it, at most as much behind it."""
-        best = self.values[place]
-        parts: list[Formula] = [at_most(value, best, k < place) for k, value in enumerate(self.values) if k != place]
-        return conjunction(parts)
-
-    def _integer(self, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            fail(
-                "FK406", found=f"{self.name} compared with {type(value).__name__} {str(value)[:60]}",
-                wanted=f"an integer from 0 to {len(self.values) - 1}, or argmax or argmin",
-                fix=f"fk.{self.name}(y) == 0",
-            )  # fmt: skip
-        if not 0 <= value < len(self.values):
-            self._outside(str(value))
-        return int(value)
-
-    def _outside(self, found: str) -> NoReturn:
-        last = len(self.values) - 1
-        fail("FK405", found=f"{self.name} and {found}", wanted=f"0 to {last}", fix="another position, counted from 0")
-
-
 def gathered(conditions: Iterable[object]) -> list[Formula]:
     """The formulas of conditions, one for each; iterables among them are taken apart."""
     found: list[Formula] = []
@@ -181,6 +107,8 @@ def _text(formula: Formula) -> str:
     match formula:
         case Comparison(form, strict):
             return f"{text(form)} {'<' if strict else '<='} 0"
+        case Either(holds):
+            return _text(holds)
         case And(parts) | Or(parts):
             sign = " & " if isinstance(formula, And) else " | "
             shown = [f"({_text(part)})" if isinstance(part, Comparison) else "(...)" for part in parts[:3]]

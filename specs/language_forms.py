@@ -1,7 +1,8 @@
 """Scalar expressions of a specification: linear forms over leaves, in exact rationals.
 
-A leaf is an entry of a variable, an entry of a network's output, or the greatest of several forms.  With the last one
-all of abs, min, max, linf and l1 are linear forms:
+A leaf is an entry of a variable, an entry of a network's output, a parameter, the greatest of several forms, the
+Euclidean norm of several, or a product of leaves (`farkas.specs.language_products`).  With maxima all of abs, min, max,
+linf and l1 are linear forms:
 
     |a| = max(a, -a)    min(a, b) = -max(-a, -b)    linf(v) = max over all entries and their negatives
 
@@ -12,8 +13,9 @@ where they can.  Nobody changes one after it is made.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from typing import NamedTuple, Protocol
@@ -55,12 +57,13 @@ class Variable:
 class Application:
     """One call of a network; each is a copy with executions of its own.
 
-    arguments: the entry that each input of the network is, over all input tensors, in row-major order.
+    arguments: what each input of the network is, over all input tensors, in row-major order: an affine form over
+    entries of variables, with parameters perhaps.
     outputs: the shape of every output tensor.
     """
 
     network: Callee
-    arguments: tuple[Entry, ...]
+    arguments: tuple[Form, ...]
     outputs: tuple[Shape, ...]
 
     @property
@@ -85,8 +88,42 @@ class Greatest:
     size: int
 
 
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Norm:
+    """The Euclidean norm of at least one form."""
+
+    parts: tuple[Form, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number that is chosen later; those of one name are the same."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Product:
+    """The product of at least two leaves, none of them a product; equal to one of the same factors in another order."""
+
+    factors: tuple[Factor, ...]
+    key: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", tuple(sorted(map(hash, self.factors))))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Product) or self.key != other.key:
+            return False
+        return Counter(self.factors) == Counter(other.factors)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 Entry = tuple[Variable | Application, int]
-Leaf = Entry | Greatest
+Factor = Entry | Greatest | Norm | Parameter
+Leaf = Factor | Product
 
 
 class Form(NamedTuple):
@@ -148,16 +185,6 @@ def combination(weighted: Iterable[tuple[Form, Fraction]]) -> Form:
     return Form({key: value for key, value in terms.items() if value}, constant)
 
 
-def times(left: Form, right: Form) -> Form:
-    """left * right, one of them a number; raises SpecError."""
-    if left.terms and right.terms:
-        fail(
-            "FK401", found=f"the product of {text(left)} and {text(right)}", wanted="a product with a number",
-            fix="bound the factors, or multiply by numbers only",
-        )  # fmt: skip
-    return scaled(left, right.constant) if left.terms else scaled(right, left.constant)
-
-
 def greatest(forms: Sequence[Form]) -> Form:
     """The greatest of at least one form; raises SpecError when maxima are nested too deeply."""
     if all(not form.terms for form in forms):
@@ -175,7 +202,13 @@ def greatest(forms: Sequence[Form]) -> Form:
 
 def size(form: Form) -> int:
     """The number of comparisons that a comparison of this form becomes when all maxima are taken out of it."""
-    return prod([key.size for key in form.terms if isinstance(key, Greatest)])
+    return prod([_size(key) for key in form.terms if isinstance(key, Greatest | Product)])
+
+
+def _size(key: Greatest | Product) -> int:
+    if isinstance(key, Greatest):
+        return key.size
+    return prod([factor.size * len(factor.options) for factor in key.factors if isinstance(factor, Greatest)])
 
 
 def _options(form: Form) -> tuple[Form, ...]:
@@ -208,8 +241,23 @@ def text(form: Form) -> str:
 
 
 def _term(key: Leaf, factor: Fraction) -> str:
-    name = f"max of {len(key.options)}" if isinstance(key, Greatest) else key[0].entry(key[1])
+    name = _name(key)
     return name if factor == 1 else f"-{name}" if factor == -1 else f"{factor}*{name}"
+
+
+def _name(key: Leaf) -> str:
+    match key:
+        case Product(factors):
+            powers = [(_name(factor), count) for factor, count in Counter(factors).items()]
+            return "*".join(name if count == 1 else f"{name}**{count}" for name, count in powers)
+        case Greatest(options):
+            return f"max of {len(options)}"
+        case Norm(parts):
+            return f"l2 of {len(parts)}"
+        case Parameter(name):
+            return name
+        case (source, index):
+            return source.entry(index)
 
 
 def _position(index: int, shape: Shape) -> str:

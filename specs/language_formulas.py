@@ -1,40 +1,13 @@
-"""Formulas over comparisons, their negation, and maxima taken out of comparisons.
-
-A maximum with a positive coefficient on the smaller side of a comparison is below the other side when all its options
-are; one with a negative coefficient when some option is:
-
-    L + c max_i(a_i) <= 0   iff   all i: L + c a_i <= 0    (c > 0)
-                            iff   some i: L + c a_i <= 0   (c < 0, for c max_i(a_i) = min_i(c a_i) is attained)
-
-Several maxima are taken out one after the other, in any order, as both lines are equivalences at each point.  Those
-that make alternatives go first: `some i all j` is in disjunctive normal form, and `all j some i` would have to be
-multiplied out (with 24 and 3 options: 24 conjunctions instead of 13 824).  So no case needs the condition under which
-its option is the greatest, and the box `linf(x - x0) <= eps` becomes 2 n bounds and nothing else.  The price is the
-number of comparisons, the product of the options of all maxima of one comparison, which is limited.
-"""
+"""Formulas over comparisons, their negation, and their disjunctive normal form."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from math import prod
 
 from farkas.specs.diagnostics import fail
-from farkas.specs.dnf import MAX_CONJUNCTIONS, All, AnyOf, Conjunction, Literal
-from farkas.specs.language_forms import (
-    MAX_DEPTH,
-    ONE,
-    Form,
-    Greatest,
-    combination,
-    negated,
-    scaled,
-    size,
-    subtract,
-)
-
-MAX_COMPARISONS = 100_000  # after taking maxima out: about a second
+from farkas.specs.dnf import All, AnyOf, Conjunction, Literal
+from farkas.specs.language_forms import MAX_DEPTH, Form, negated, subtract
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,7 +34,15 @@ class Or:
     depth: int
 
 
-Formula = Comparison | And | Or
+@dataclass(frozen=True, eq=False, slots=True)
+class Either:
+    """A formula of which the negation is known in a form of its own; both are without one of these."""
+
+    holds: Formula
+    fails: Formula
+
+
+Formula = Comparison | And | Or | Either
 
 
 def at_most(left: Form, right: Form, strict: bool = False) -> Comparison:
@@ -100,13 +81,19 @@ def disjunction(parts: Sequence[Formula]) -> Formula:
 
 
 def _deeper(parts: Sequence[Formula]) -> int:
-    depth = 1 + max(0 if isinstance(part, Comparison) else part.depth for part in parts)
+    depth = 1 + max(map(_depth, parts))
     if depth > MAX_DEPTH:
         fail(
             "FK508", found=f"{depth} formulas in each other", wanted=f"at most {MAX_DEPTH}",
             fix="fk.all and fk.any on lists",
         )  # fmt: skip
     return depth
+
+
+def _depth(formula: Formula) -> int:
+    if isinstance(formula, Either):
+        return _depth(formula.holds)
+    return 0 if isinstance(formula, Comparison) else formula.depth
 
 
 def negation(formula: Formula) -> Formula:
@@ -118,80 +105,14 @@ def negation(formula: Formula) -> Formula:
             return Or(tuple([negation(part) for part in parts]), depth)
         case Or(parts, depth):
             return And(tuple([negation(part) for part in parts]), depth)
-
-
-def without_maxima(formula: Formula) -> Formula:
-    """The same formula with comparisons of linear forms only; raises SpecError when there are too many of them."""
-    _limit("comparisons", _comparisons(formula), MAX_COMPARISONS)
-    found = _expanded(formula)
-    _limit("cases", _conjunctions(found), MAX_CONJUNCTIONS)
-    return found
-
-
-def _comparisons(formula: Formula) -> int:
-    """The number of comparisons when maxima are taken out."""
-    return size(formula.form) if isinstance(formula, Comparison) else sum(map(_comparisons, formula.parts))
-
-
-def _conjunctions(formula: Formula) -> int:
-    """The number of conjunctions of the disjunctive normal form."""
-    match formula:
-        case Comparison():
-            return 1
-        case And(parts):
-            return prod(map(_conjunctions, parts))
-        case Or(parts):
-            return sum(map(_conjunctions, parts))
-
-
-def _limit(what: str, found: int, most: int) -> None:
-    if found > most:
-        count = found if found < 10**9 else "more than 10^9"
-        fail(
-            "FK507", found=f"{count} {what}", wanted=f"at most {most}",
-            fix="linf instead of l1, fewer absolute values and maxima in one comparison, or several specifications",
-        )  # fmt: skip
-
-
-def _expanded(formula: Formula) -> Formula:
-    match formula:
-        case Comparison(form, strict):
-            return formula if _next(form) is None else _taken_out(form, strict)
-        case And(parts):
-            return conjunction([_expanded(part) for part in parts])
-        case Or(parts):
-            return disjunction([_expanded(part) for part in parts])
-
-
-def _taken_out(form: Form, strict: bool) -> Formula:
-    """The formula without maxima that is equivalent to `form <= 0`, or `form < 0`."""
-    maximum = _next(form)
-    if maximum is None:
-        return Comparison(form, strict)
-    factor = form.terms[maximum]
-    rest = Form({key: value for key, value in form.terms.items() if key is not maximum}, form.constant)
-    parts = [_taken_out(_plus(rest, option, factor), strict) for option in maximum.options]
-    return conjunction(parts) if factor > 0 else disjunction(parts)
-
-
-def _next(form: Form) -> Greatest | None:
-    """The maximum to take out first: one that makes alternatives, if there is one."""
-    maxima = [key for key in form.terms if isinstance(key, Greatest)]
-    return next((key for key in maxima if form.terms[key] < 0), maxima[0] if maxima else None)
-
-
-def _plus(rest: Form, option: Form, factor: Fraction) -> Form:
-    """rest + factor * option."""
-    if not rest.terms:
-        part = scaled(option, factor)
-        return Form(part.terms, part.constant + rest.constant)
-    return combination([(rest, ONE), (option, factor)])
+        case Either(holds, fails):
+            return Either(fails, holds)
 
 
 def conjunctions(formula: Formula, literals: Callable[[Comparison], Sequence[Literal]]) -> list[Conjunction]:
     """The disjunctive normal form, in the order of `farkas.specs.query`; raises TooLarge.
 
-    formula: without maxima; literals: what a comparison says, all of which hold together.
+    formula: without Either; literals: what a comparison says, all of which hold together.
     """
     if isinstance(formula, Or):
         choice = AnyOf()

@@ -1,4 +1,4 @@
-"""Tensors: arrays of linear forms with NumPy's shapes, broadcasting and operators."""
+"""Tensors: arrays of forms with NumPy's shapes, broadcasting and operators."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from farkas.specs.language_forms import (
     scaled,
     subtract,
     text,
-    times,
 )
 from farkas.specs.language_formulas import Formula, at_most, different, equal
 from farkas.specs.language_numbers import exact, warn_computed
+from farkas.specs.language_products import MAX_POWER, power, times
 from farkas.specs.language_shapes import multiplied, paired, reduced, reshaped, selected, transposed
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Tensor:
-    """An array of linear forms, in row-major order; labels: names of its entries, of variables only."""
+    """An array of forms, in row-major order; labels: names of its entries, of variables only."""
 
     shape: Shape
     forms: tuple[Form, ...]
@@ -75,10 +75,18 @@ class Tensor:
     def __rmatmul__(self, other: object) -> Tensor:
         return _product(tensor(other), self)
 
-    def __pow__(self, other: object) -> NoReturn:
+    def __pow__(self, other: object) -> Tensor:
+        if isinstance(other, bool) or not isinstance(other, int | np.integer) or not 0 <= other <= MAX_POWER:
+            fail(
+                "FK403", found=f"the power {str(other)[:20]} of {text(self.forms[0])}",
+                wanted=f"an integer from 0 to {MAX_POWER}", fix="x**2; for a root, compare the square",
+            )  # fmt: skip
+        return Tensor(self.shape, tuple([power(form, int(other)) for form in self.forms]))
+
+    def __rpow__(self, other: object) -> NoReturn:
         fail(
-            "FK403", found=f"the power {str(other)[:20]} of {text(self.forms[0])}", wanted="linear expressions",
-            fix="abs, fk.max, fk.linf or fk.l1",
+            "FK403", found=f"the power {text(self.forms[0])} of {str(other)[:20]}",
+            wanted="an exponent that is a number", fix="x**2",
         )  # fmt: skip
 
     def __neg__(self) -> Tensor:
@@ -274,7 +282,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _inner(left: Sequence[Form], right: Sequence[Form]) -> Form:
-    """The sum of products in pairs, each with a number."""
+    """The sum of products in pairs."""
     return combination([
         (a, b.constant) if not b.terms else (b, a.constant) if not a.terms else (times(a, b), ONE)
         for a, b in zip(left, right, strict=True)

@@ -202,3 +202,25 @@ def test_robustness_on_784_inputs_is_built_in_50_ms() -> None:
     assert len(case.disjuncts) == 9
     assert case.lower[0] == max(Q(0), Q(float(centre[0, 0])) - Q(2, 255))
     assert min(spent for spent, _ in built) < 0.05
+
+
+def test_a_parameter_gets_its_value_later(classes: Network) -> None:
+    """As above, with a distance of eps: robust around (1, 0) up to 1/2."""
+    x = fk.var(classes.input)
+    eps, width = fk.parameter("eps"), fk.parameter("width")
+    spec = fk.Spec([fk.linf(x - [1, 0]) <= eps, fk.between(-width, x, 2 * width)], prove=fk.argmax(classes(x)) == 0)
+    assert spec.parameters == ("eps", "width") and repr(spec) == "<spec with the parameters eps, width>"
+    half = spec.at(width=2)
+    assert half.parameters == ("eps",)
+    closed = half.at(eps="1/4")
+    assert closed.parameters == ()
+    stated = fk.Spec([fk.linf(x - [1, 0]) <= "1/4", fk.between(-2, x, 4)], prove=fk.argmax(classes(x)) == 0)
+    assert closed.property == stated.property
+    assert isinstance(half.at(eps="0.49").check(timeout=20), fk.Holds)
+    assert isinstance(half.at(eps="0.51").check(timeout=20), fk.Violated)
+    with pytest.raises(fk.SpecError, match=r"spec.at\(eps=...\)"):
+        half.check()
+    with pytest.raises(fk.SpecError, match="FK513"):
+        half.at(epsilon=1)
+    with pytest.raises(fk.SpecError, match="FK503"):
+        half.at(eps=-1)
