@@ -87,8 +87,6 @@ else:
                 "farkas.specs.language",
             ),
         }  # fmt: skip
-        if name == "patterns":
-            return import_module("farkas.patterns")
         if name not in homes:
             raise AttributeError(f"module 'farkas' has no attribute {name!r}")
         value = getattr(import_module(homes[name]), name)
