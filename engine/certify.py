@@ -58,7 +58,8 @@ def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], bu
     proved: for every case of the property whose tree proves it, and the search that can repair it.
     """
     if verdict.evidence != "checkable":
-        return _uncertified(query, verdict, f"no certificate can be written: {beyond_checker(query.parts)}")
+        why = "its rules are linear, and the property speaks of products" if query.property.monomials else None
+        return _uncertified(query, verdict, f"no certificate can be written: {why or beyond_checker(query.parts)}")
     from farkas.checker.check import load_query
     from farkas.checker.errors import CertificateRejected
 

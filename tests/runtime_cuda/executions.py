@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.ir.algebra import exact
-from farkas.ir.core import Affine, Input, Program, Relu
+from farkas.ir.core import Affine, Input, Product, Program, Relu
 from tests.ir.executions import Execution, Group
 
 Values = list[list[Fraction]]
@@ -46,6 +46,8 @@ class Exact:
                     values.append(list(x))
                 case Relu(source=source):
                     values.append([max(z, Fraction(0)) for z in values[source]])
+                case Product(left=left, right=right):
+                    values.append([a * b for a, b in zip(values[left], values[right], strict=True)])
                 case Affine():
                     groups = self._groups(v, node, values)
                     if execution is None or node.rounding.count == 0:
