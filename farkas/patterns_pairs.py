@@ -13,7 +13,7 @@ from itertools import product
 import farkas as fk
 from farkas.patterns_inputs import Decision, Domain, Entry, Prepare, Value, entry, others_near, variable
 from farkas.specs.diagnostics import fail
-from farkas.specs.language_conditions import Condition, Position
+from farkas.specs.language_conditions import Condition
 from farkas.specs.language_tensors import Tensor
 
 
@@ -100,8 +100,10 @@ def same(answer: Decision, first: Tensor, second: Tensor) -> Condition:
     one, other = answer(first), answer(second)
     if isinstance(one, Condition) and isinstance(other, Condition):
         return fk.all((one >> other) & (other >> one))
-    if isinstance(one, Position) and isinstance(other, Position):
-        pairs = product(range(len(one.values)), range(len(other.values)))
-        return fk.all(~((one == i) & (other == j)) for i, j in pairs if i != j)
-    return fail("FK601", found=f"an answer that is {type(one).__name__}", wanted="a position or a condition",
-                fix="answer=fk.argmax, or lambda y: y[0, 0] >= 0")  # fmt: skip
+    if isinstance(one, Condition) or isinstance(other, Condition) or not hasattr(one, "values"):
+        return fail(
+            "FK601", found=f"an answer that is {type(one).__name__}", wanted="a position or a condition",
+            fix="answer=fk.argmax, or lambda y: y[0, 0] >= 0",
+        )  # fmt: skip
+    pairs = product(range(len(one.values)), range(len(other.values)))
+    return fk.all([~((one == i) & (other == j)) for i, j in pairs if i != j])

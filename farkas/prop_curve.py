@@ -97,7 +97,7 @@ def _head(param: str) -> str:
 def curve(results: Results, param: str | None) -> Curve:
     """The curve over a parameter; all other parameters have one value.  Raises FarkasError."""
     name = results.params[0] if param is None and len(results.params) == 1 else param
-    if name not in results.params:
+    if name is None or name not in results.params:
         raise FarkasError(f"a curve is over one parameter; choose it from {', '.join(results.params) or 'none'}")
     others = {tuple(row.params[other] for other in results.params if other != name) for row in results.rows}
     if len(others) != 1:
