@@ -78,16 +78,14 @@ def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
             f"wanted at most {MAX_TERMS} products of one with another"
         )
     terms: Coefficients = {}
-    for a, p in left.terms.items():
-        for b, q in right.terms.items():
+    for a, p in (*left.terms.items(), ((), left.constant)):
+        for b, q in (*right.terms.items(), ((), right.constant)):
             if len(a) + len(b) > MAX_DEGREE:
                 raise TooLong(f"found a product of {len(a) + len(b)} variables, wanted at most {MAX_DEGREE}")
             key = tuple(sorted(a + b))
             terms[key] = terms.get(key, Fraction(0)) + _bounded(p * q)
-    product = Polynomial({key: _bounded(value) for key, value in terms.items() if value}, Fraction(0))
-    edges = combine(scale(left, right.constant), scale(right, left.constant), Fraction(1))
-    return combine(Polynomial({}, _bounded(left.constant * right.constant)), combine(edges, product, Fraction(1)),
-                   Fraction(1))  # fmt: skip
+    constant = terms.pop((), Fraction(0))
+    return Polynomial({key: _bounded(value) for key, value in terms.items() if value}, constant)
 
 
 def apply(operator: str, operands: Sequence[Polynomial]) -> Polynomial:
