@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from farkas import patterns
     from farkas.api import Network, agree, export, load, verify, verify_all
     from farkas.engine.verdict import Holds, Unknown, Violated
+    from farkas.optimise import bounds, find, maximize, minimize
     from farkas.prop_loop import prop
     from farkas.spec import Spec
     from farkas.specs.diagnostics import SpecError, SpecWarning

@@ -128,6 +128,12 @@ _ALL = {
         "spec.critical('eps', 0, 1) for the greatest value with which it holds.",
     ),
     "FK513": Explanation("value of no parameter", "Spec.at gives values to the parameters that a specification has."),
+    "FK514": Explanation(
+        "semantics of computed inputs",
+        "Where one entry of a variable is used for several inputs in different ways, or several for one, an affine map "
+        "stands in front of the network.  Nobody runs its arithmetic, so the question is about the reals.  An input "
+        "that is `a * x + b` with an entry x of its own has no such map, and every semantics.",
+    ),
     "FK511": Explanation(
         "network with several tensors",
         "`net.input` and `net(x)` are for networks with one input and one output.  Others are called by "
@@ -136,6 +142,11 @@ _ALL = {
     "FK601": Explanation(
         "argument of a pattern",
         "A pattern of fk.patterns was called with an argument that it cannot use; its docstring says what each one is.",
+    ),
+    "FK602": Explanation(
+        "more than one value to optimise",
+        "fk.maximize, fk.minimize and fk.bounds are about an expression with one entry.  Of several, one is meant, or "
+        "the greatest or least of them: y[0, 1], fk.max(y), fk.min(y), fk.linf(y).",
     ),
 }
 
