@@ -35,6 +35,7 @@ from farkas.engine.verify import verify as decide
 from farkas.ir.errors import FarkasError, MalformedNetwork, UnsupportedOperator
 from farkas.ir.graph import Graph
 from farkas.ir.joined import Part
+from farkas.ir.onnx_edit import is_real_only
 from farkas.ir.onnx_import import load_onnx
 from farkas.ir.onnx_wire import decompressed
 from farkas.questions import Question, bind
@@ -119,7 +120,7 @@ class Network:
             *(f"  input  {name} {_shape(shape)}{_integers(graph, name)}" for name, shape in graph.inputs),
             *(f"  output {name} {_shape(graph.shapes[name])}{_integers(graph, name)}" for name in graph.outputs),
             f"  operators: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}",
-            f"  semantics unless told otherwise: {network_semantics(graph).value}",
+            f"  semantics unless told otherwise: {chosen_semantics(self, None).value}",
             *(f"  note: {note}" for note in graph.notes),
             f"  sha256 {graph.sha256}",
         ]
@@ -330,9 +331,15 @@ def _distance(within: str | float | Fraction) -> Fraction:
 
 def chosen_semantics(net: Network, semantics: Semantics | str | None) -> Semantics:
     """The semantics asked for, or the default of the network's elements."""
+    real_only = is_real_only(net.data)
     if semantics is None:
-        return network_semantics(net.graph)
+        return Semantics.REAL if real_only else network_semantics(net.graph)
     mode = parse_semantics(semantics) if isinstance(semantics, str) else semantics
+    if real_only and mode is not Semantics.REAL:
+        raise Unsupported(
+            f"semantics '{mode.value}': the network says that it preserves the reals only, for what was put in front "
+            "of it or behind it rounds, and no one executes that; ask in semantics 'real', or about the network itself"
+        )
     if mode is Semantics.INT_EXACT and not _is_quantised(net.graph):
         raise Unsupported(
             "semantics 'int-exact' is that of quantised networks (QuantizeLinear, QLinearMatMul, MatMulInteger ...); "
