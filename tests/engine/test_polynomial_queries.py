@@ -154,20 +154,20 @@ def stationary(value: Callable[[Fraction], Fraction], left: Fraction, right: Fra
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(seeds, st.integers(1, 2), st.integers(2, 4))
 def test_verdicts_about_a_handful_of_binary32_points_never_contradict_an_execution(
     seed: int, inputs: int, steps: int
 ) -> None:
     layers, net, axes, rng = tiny(seed, inputs, steps)
     results = outcomes(layers, net, list(product(*axes)), random.Random(seed))
-    monomials = [m for m in ((0, 0), (0, inputs), (inputs, inputs), (0, inputs - 1, inputs)) if len(m) > 1]
-    terms: Terms = {tuple(sorted(m)): int(rng.choice([-2, -1, 1, 3])) for m in monomials}
+    monomials = (0, 0), (0, inputs), (inputs, inputs), (0, inputs - 1, inputs)
+    terms: Terms = {m: int(rng.choice([-2, -1, 1, 3])) for m in monomials}
     values = sorted({at(terms, [*x, *y]) for x, y in results})
     spread = max(values[-1] - values[0], abs(values[0]) * Fraction(1, 2**24))
     for c in (values[0] - spread, values[0] - spread / 100, values[0], values[len(values) // 2]):
         asked = query(net, case([a[0] for a in axes], [a[-1] for a in axes]), terms, c, F32)
-        verdict = verify(asked, Options(timeout_s=2.0, trust=frozenset({"crown", "z3"})))
+        verdict = verify(asked, Options(timeout_s=0.5, trust=frozenset({"crown", "z3"})))
         if isinstance(verdict, Holds):
             assert c < values[0], f"unsat, but an execution reaches {values[0]} <= {c}"
         if isinstance(verdict, Violated):
