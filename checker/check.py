@@ -32,7 +32,7 @@ from farkas.checker.steps import Program
 from farkas.checker.walk import failing_leaves, parse_proof
 
 MAX_INPUT = 1 << 29
-DEFAULT_SEMANTICS = "f32-any"
+DEFAULT_SEMANTICS, REAL = "f32-any", "real"
 Named = Sequence[tuple[str, bytes]]
 Networks = bytes | Named
 """The one network of a property, or (name, bytes) of each; in the property's order where it declares no names."""
@@ -173,18 +173,19 @@ def check(
     verdict: str | None = None,
     kernel: Kernel | None = None,
 ) -> Accepted:
-    """The accepted claim.  networks, prop: file contents, gzip or not.  semantics (default f32-any), verdict: what is
-    expected; verdict None accepts both.  kernel: default the reference.
+    """The accepted claim.  networks, prop: file contents, gzip or not.  semantics, verdict: what is expected, by
+    default real where the property declares its tensors real, else f32-any, and either verdict.  kernel: default the
+    reference.
 
     Raises CertificateRejected, or MalformedInput when a network or the property cannot be read.
     """
     header, payloads = container.decode(certificate)
-    expected = DEFAULT_SEMANTICS if semantics is None else semantics
+    text = decompressed(prop, "property")
+    expected = semantics or (REAL if property2.is_declared_real(text) else DEFAULT_SEMANTICS)
     if header.semantics != expected:
         raise CertificateRejected("header", f"it speaks of semantics {header.semantics}; {expected} is expected")
     if verdict is not None and header.verdict != verdict:
         raise CertificateRejected("header", f"its verdict is {header.verdict}; {verdict} is expected")
-    text = decompressed(prop, "property")
     digest = hashlib.sha256(text).hexdigest()
     if header.property != digest:
         raise CertificateRejected("header", f"it is about another property; this one has SHA-256 {digest}")
@@ -250,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network = "an ONNX file, .gz accepted; with its name where the property declares several networks"
     parser.add_argument("--network", required=True, action="append", metavar="[NAME=]FILE", help=network)
     parser.add_argument("--property", required=True, type=Path, metavar="FILE", help="the VNN-LIB file, .gz accepted")
-    parser.add_argument("--semantics", choices=SEMANTICS, default=DEFAULT_SEMANTICS)
+    parser.add_argument("--semantics", choices=SEMANTICS)
     parser.add_argument("--verdict", choices=container.VERDICTS, help="the expected verdict (default: either)")
     parser.add_argument("--tier", choices=["exact"], default="exact")
     options = parser.parse_args(argv)

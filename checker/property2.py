@@ -91,6 +91,14 @@ def is_version_2(data: bytes) -> bool:
     return _HEADER.match(data) is not None
 
 
+def is_declared_real(data: bytes) -> bool:
+    """Whether the first input that is declared is `real`, as all tensors are then; nothing else is read."""
+    words = (match.group() for match in _TOKEN.finditer(data.decode("utf-8", errors="replace")))
+    code = (word for word in words if not word.startswith(";"))
+    found = is_version_2(data) and "declare-input" in code
+    return found and next(code, "") != "" and next(code, "").lower() == "real"
+
+
 def read_document(data: bytes) -> Document:
     """The networks and the normal form of a VNN-LIB 2.x property.  Raises MalformedInput with the line."""
     return _Reader(data.decode("utf-8", errors="replace")).document()

@@ -150,7 +150,8 @@ def check(words: list[str]) -> int:
     add("--property", required=True, metavar="QUERY.vnnlib", help=".gz is accepted too")
     add("--tier", choices=("exact", "accelerated"), default="exact",
         help="exact: Python's integers (default); accelerated: the same numbers, computed with NumPy")  # fmt: skip
-    add("--semantics", choices=("f32-any", "real"), help="what the certificate has to be about (default f32-any)")
+    add("--semantics", choices=("f32-any", "real"), help="what the certificate has to be about "
+        "(default: real where the property declares its tensors real, else f32-any)")  # fmt: skip
     add("--verdict", choices=("unsat", "sat"), help="what it has to prove (default: either)")
     add("--threads", type=counted, default=1, metavar="N", help="BLAS threads of the accelerated tier (default 1)")
     args = parser.parse_intermixed_args(words)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
 from farkas.ir.errors import FarkasError
@@ -22,6 +23,7 @@ from farkas.ir.joined import Part
 from farkas.ir.onnx_import import load_onnx
 from farkas.specs.query import Property, Semantics
 from farkas.specs.vnnlib2_document import Document, NetworkDeclaration, Tensor, UnsupportedQuery
+from farkas.specs.witness import Named
 
 if TYPE_CHECKING:
     from farkas.engine.query import Query
@@ -57,15 +59,35 @@ class Question:
         return Query.of(self.parts, self.property, semantics, self.text)
 
     def told(self, verdict: Verdict) -> Verdict:
-        """The verdict with its witness in the language of the property."""
+        """The verdict with its witness in the language of the property, and a warning where the property asks about
+        another arithmetic."""
         from farkas.engine.verdict import Violated
         from farkas.specs.vnnlib2_assignment import write_assignment
 
-        if self.document is None or not isinstance(verdict, Violated):
+        if self.document is None:
             return verdict
-        replay = verdict.replay
-        text = write_assignment(self.document, replay.inputs, replay.runtime_outputs or replay.outputs)
-        return replace(verdict, assignment=text)
+        declared, mode = self.document.tensors[0].element, verdict.semantics
+        if self.document.is_real != (mode is Semantics.REAL):
+            overridden = (
+                f"the property declares its tensors {declared}, but this is about {mode.value}, as was asked for"
+            )
+            verdict = replace(verdict, warnings=(*verdict.warnings, overridden))
+        if not isinstance(verdict, Violated):
+            return verdict
+        values = verdict.replay.inputs, verdict.replay.runtime_outputs or verdict.replay.outputs
+        return replace(
+            verdict, assignment=write_assignment(self.document, *values), named=assigned(self.document, *values)
+        )
+
+
+def assigned(document: Document, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> tuple[Named, ...]:
+    """The values of X and Y by the names of the tensors."""
+    found = []
+    for tensor in document.tensors:
+        values = inputs if tensor.kind == "input" else outputs
+        own = tuple(values[tensor.start : tensor.start + tensor.size])
+        found.append(Named(tensor.name, tensor.shape, (), own))
+    return tuple(found)
 
 
 def bind(document: Document, given: Mapping[str, NetworkLike]) -> tuple[Part, ...]:

@@ -12,9 +12,18 @@ from farkas.engine.trusted import Trusted
 from farkas.engine.verdict import Holds, Reason, Statistics, Unknown, Verdict, Violated
 from farkas.specs.query import Semantics
 
-IN_BINARY32 = "atoms are read in exact rationals over the binary32 values of inputs and outputs"
-IN_INTEGERS = "atoms are read in exact rationals over the binary32 inputs and the outputs that the integers decode to"
-IN_REALS = "inputs, weights and atoms are read as exact rationals"
+IN_BINARY32 = (
+    "numbers in the property mean their exact decimals, inputs are the binary32 numbers between them, and terms are "
+    "computed and compared exactly over the binary32 values of inputs and outputs"
+)
+IN_INTEGERS = (
+    "numbers in the property mean their exact decimals, and terms are computed and compared exactly over the binary32 "
+    "inputs and the outputs that the integers decode to"
+)
+IN_REALS = (
+    "numbers in the property mean their exact decimals; inputs, weights and terms are exact rational numbers, and "
+    "nothing is rounded"
+)
 TO_TRUST = "`--trust ENGINE` makes this unsat: it takes the word of that engine, which no checker confirms"
 TRUSTED = "no checker confirms a word; --trust has accepted it"
 

@@ -34,7 +34,7 @@ def test_unsat_is_one_word_and_exit_code_0(tiny: Files, capsys: Capture) -> None
     assert printed.out == "unsat\n"
     assert "no binary32 input of the set violates in any admissible execution" in printed.err
     assert "evidence checkable" in printed.err
-    assert "exact rationals over the binary32 values" in printed.err
+    assert "compared exactly over the binary32 values" in printed.err
 
 
 def test_sat_is_followed_by_the_assignment(tiny: Files, capsys: Capture) -> None:

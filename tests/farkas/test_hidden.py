@@ -28,7 +28,9 @@ def net(tmp_path: Path) -> fk.Network:
     return fk.load(write(tmp_path, "abs.onnx", absolute()))
 
 
-def ask(net: fk.Network, text: str, *, declared: str = NETWORK, trust: tuple[str, ...] = ("crown",)) -> fk.Verdict:
+def ask(
+    net: fk.Network, text: str, *, declared: str = NETWORK, trust: tuple[str, ...] = ("crown",)
+) -> fk.Holds | fk.Violated | fk.Unknown:
     return fk.verify(net, (HEAD + declared + BOX + text).encode(), timeout=20, trust=trust)
 
 

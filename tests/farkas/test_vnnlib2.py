@@ -234,3 +234,51 @@ def test_public_queries_have_their_known_answers(category: str, count: int, vnnc
             assigned = read_assignment("\n".join(out))
             x, y = ([v for t in assigned if t.name.startswith(kind) for v in t.values] for kind in "XY")
             assert load_property(vnncomp / row["vnnlib"]).is_unsafe(x, y)
+
+
+# what is declared, and what is asked
+
+
+def test_another_arithmetic_than_the_declared_one_is_answered_with_a_warning(
+    tmp_path: Path, nets: dict[str, str], capsys: Capture
+) -> None:
+    floats, reals = asked(tmp_path, F, BOX, "(assert (> Y[0] 2.5))\n"), tmp_path / "real.vnnlib"
+    reals.write_text(Path(floats).read_text().replace("float32", "real"))
+    network = "--network", f"f={nets['f']}"
+    for query, semantics, declared in ((floats, "real", "float32"), (str(reals), "f32-any", "real")):
+        code, out, err = verify(capsys, query, *network, "--semantics", semantics)
+        assert (code, out) == (0, ["unsat"])
+        assert f"warning: the property declares its tensors {declared}, but this is about {semantics}" in err
+    for query, semantics in ((floats, "f32-any"), (floats, "f32-order:seq-fma"), (str(reals), "real")):
+        assert "declares its tensors" not in verify(capsys, query, *network, "--semantics", semantics)[2]
+
+
+def test_check_expects_the_reals_where_the_property_declares_them(
+    tmp_path: Path, nets: dict[str, str], capsys: Capture
+) -> None:
+    real = F.replace("float32", "Real")
+    query = asked(tmp_path, "; (declare-input X float32 [1,1])\n", real, BOX, "(assert (> Y[0] 2.5))\n")
+    proof = str(tmp_path / "proof.nnc")
+    assert verify(capsys, query, "--network", f"f={nets['f']}", "--certificate", proof)[:2] == (0, ["unsat"])
+    base = ["check", proof, "--network", nets["f"], "--property", query]
+    assert cli.main(base) == 0
+    assert "semantics: real" in capsys.readouterr().out
+    assert cli.main([*base, "--semantics", "f32-any"]) == 3
+
+
+def test_the_reading_of_numbers_and_comparisons_is_printed(
+    tmp_path: Path, nets: dict[str, str], capsys: Capture
+) -> None:
+    query = asked(tmp_path, F, BOX, "(assert (> Y[0] 2.5))\n")
+    for semantics, told in (
+        ("f32-any", "inputs are the binary32 numbers between them"),
+        ("real", "nothing is rounded"),
+    ):
+        err = verify(capsys, query, "--network", f"f={nets['f']}", "--semantics", semantics)[2]
+        assert "numbers in the property mean their exact decimals" in err and told in err
+
+
+def test_a_witness_names_the_tensors_of_the_document(tmp_path: Path, nets: dict[str, str]) -> None:
+    found = fk.verify(fk.load(nets["f"]), asked(tmp_path, F, BOX, "(assert (>= Y[0] 2))\n"))
+    assert isinstance(found, fk.Violated)
+    assert [(n.name, n.shape, n.values) for n in found.named] == [("X", (1, 1), (Q(2),)), ("Y", (1,), (Q(2),))]

@@ -17,7 +17,7 @@ factors = st.lists(st.sampled_from(VARIABLES), min_size=1, max_size=3).map(lambd
 polynomials = st.builds(
     Polynomial, st.dictionaries(factors, numbers.filter(bool), max_size=4), numbers
 )  # fmt: skip
-points = st.fixed_dictionaries({name: numbers for name in VARIABLES})
+points = st.fixed_dictionaries(dict.fromkeys(VARIABLES, numbers))
 Point = dict[tuple[str, int], Q]
 
 
