@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Protocol, TextIO
 
-from farkas.batch.bench import Bench
+from farkas.batch.bench import Bench, Listener
 from farkas.batch.drivers import is_alive
 from farkas.batch.environment import code_digest, environment
 from farkas.batch.panel import Lines, Panel
@@ -26,6 +25,17 @@ from farkas.batch.suites import DEFAULT_TIMEOUT_S, BadSuite, read_suite, select
 from farkas.batch.tasks import Limits, Task, last_line, printed
 
 PYTHON_LIMIT_S = 600.0
+
+
+class Watcher(Listener, Protocol):
+    """A listener with an end."""
+
+    def close(self) -> None: ...
+
+
+def for_people(rows: Sequence[Row], stream: TextIO, *, live: bool) -> Watcher:
+    """A panel on a terminal, plain lines elsewhere."""
+    return Panel(rows, stream) if live and stream.isatty() else Lines(rows, stream)
 
 
 @dataclass(frozen=True)
@@ -64,9 +74,12 @@ def rows_of(suite: Path, store: Path) -> list[Row]:
 
 def start(
     store: Store, suite: Path, rows: Sequence[Row], plan: Plan, *, resume: bool, stages: Sequence[Stage] = (),
-    stream: TextIO = sys.stderr, live: bool = True,
+    watcher: Callable[[Sequence[Row]], Watcher],
 ) -> Done:  # fmt: skip
-    """Runs a suite, or goes on with its last run; raises BadSuite where there is nothing to go on with."""
+    """Runs a suite, or goes on with its last run; raises BadSuite where there is nothing to go on with.
+
+    watcher: makes who is told of what happens, given the instances that are left to do.
+    """
     code = code_digest()
     found = _interrupted(store, suite, plan) if resume else None
     if found is None:
@@ -78,7 +91,7 @@ def start(
         results = list(store.results(run))
         rows = [result.row for result in results]
         left = [result.row for result in results if result.attempt is None]
-    listener = Panel(left, stream) if live and stream.isatty() else Lines(left, stream)
+    listener = watcher(left)
     bench = Bench(store, plan, code, listener, stages=stages)
     interrupted = False
     try:
@@ -88,7 +101,8 @@ def start(
         interrupted = True
     finally:
         listener.close()
-        bench.store.end(run, "interrupted" if interrupted or listener.tally.left else "finished")
+        is_whole = all(result.attempt is not None for result in bench.store.results(run))
+        bench.store.end(run, "finished" if is_whole else "interrupted")
     return Done(run, len(rows), interrupted)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 def this_driver() -> str:
     """The name of this process."""
     pid = os.getpid()
-    return f"{pid}:{_start(pid)}:{_boot()}"
+    return f"{pid}:{start_of(pid)}:{_boot()}"
 
 
 def is_alive(driver: str) -> bool:
@@ -22,7 +22,7 @@ def is_alive(driver: str) -> bool:
     if boot != _boot():
         return False
     if start:
-        return _start(int(pid)) == start
+        return start_of(int(pid)) == start
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -32,7 +32,7 @@ def is_alive(driver: str) -> bool:
     return True
 
 
-def _start(pid: int) -> str:
+def start_of(pid: int) -> str:
     """The kernel's time of its start; "" where there is no such process or no such record (not Linux)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()

@@ -101,8 +101,9 @@ def row_of(result: Stored) -> Result | None:
 
 def line(result: Result) -> str:
     """One result for people."""
+    failed = result.verdict in ("error", "unsupported")
     mark = "!!" if result.complaints else "  "
-    note = ("; ".join(result.complaints) or result.reason or result.message)[:100]
+    note = ("; ".join(result.complaints) or (result.message if failed else result.reason) or result.message)[:100]
     name = f"{result.category}: {Path(result.onnx).name} {Path(result.vnnlib).name}"
     return f"{mark} {result.verdict:11} {result.wall_s:7.2f} s {result.peak_mb:6.0f} MB  {name}  {note}".rstrip()
 

@@ -79,8 +79,8 @@ class Zygote:
                 self._reap()
                 self._report()
         finally:
-            for worker in self._workers.values():
-                _kill(worker.pid)
+            for pid in list(procfs.tree(os.getpid()))[1:]:
+                _kill(pid)
 
     def _receive(self) -> bool:
         message = self._channel.recv(LONGEST_MESSAGE)
@@ -144,11 +144,9 @@ class Zygote:
                 if key.data == pid:
                     self._selector.unregister(key.fileobj)
                     os.close(key.fd)
-            _kill(pid)
-            for orphan in procfs.tree(os.getpid()):  # of a session of its own, so that the kill above missed it
-                if orphan != os.getpid() and not self._belongs(orphan):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(orphan, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            self._end_orphans()
             code = os.waitstatus_to_exitcode(status)
             end = worker.end if code != 0 or worker.end is End.ITSELF else End.ITSELF
             if end is End.ITSELF and code == -signal.SIGXCPU:
@@ -156,9 +154,13 @@ class Zygote:
             cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
             self._send(asdict(Outcome(worker.task.id, code, end, wall, cpu, max(peak, worker.resident))))
 
-    def _belongs(self, pid: int) -> bool:
-        """Whether a descendant of this process is one of a running worker."""
-        return any(pid in procfs.tree(worker) for worker in self._workers)
+    def _end_orphans(self) -> None:
+        """Kills what ended workers have left in sessions of their own: it has come back to this process."""
+        own = {pid for worker in self._workers for pid in procfs.tree(worker)}
+        for pid in list(procfs.tree(os.getpid()))[1:]:
+            if pid not in own:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -174,9 +176,8 @@ def _kill(pid: int) -> None:
     """Kills a worker's whole session (its process group: workers begin a session of their own)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            os.kill(pid, signal.SIGKILL)  # killed before it came to have a group
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)  # it may not have come to have a group yet
 
 
 def _prctl(option: int, value: int) -> None:

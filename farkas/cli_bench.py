@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def _run(args: argparse.Namespace, store: Store, plan: Plan, words: list[str]) -
 
     rows = command.chosen(args.suite, args.store, args.filter)
     stages = (Check(),) if plan.certify else ()
-    done = command.start(store, args.suite, rows, plan, resume=args.resume, stages=stages, live=not args.plain)
+    done = command.start(store, args.suite, rows, plan, resume=args.resume, stages=stages,
+                         watcher=lambda left: command.for_people(left, sys.stderr, live=not args.plain))  # fmt: skip
     with type(store).open(args.store) as fresh:  # the run may have made the store anew
         emit("\n".join([*command.told(fresh, done.run), f"run {done.run} in {args.store}"]) + "\n")
         _export(args, fresh, done.run)

@@ -4,7 +4,6 @@ import csv
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 from onnx import helper
 
 from benchmarks import run
-from benchmarks.measure import measure
-from benchmarks.results import Result, summary
 from benchmarks.suite import BadSuite, Instance, read_suite, select
+from farkas.batch.rows import Result, summary
 from tests.farkas.queries import ROOT, Files, files, model, write
 
 Rows = list[dict[str, str]]
@@ -87,9 +85,12 @@ def test_what_cannot_be_run_is_a_row_and_no_crash(tiny: Files, tmp_path: Path) -
     ]
     code, found = bench(suite(tmp_path, rows))
     assert code == 0
-    assert [row["verdict"] for row in found] == ["error"] * 3 + ["unsupported"] + ["error"] * 2
-    assert "'Sin'" in found[3]["message"]
-    assert "none.onnx" in found[5]["message"]
+    by_file = {row["onnx"]: row for row in found}
+    assert {name: row["verdict"] for name, row in by_file.items()} == {
+        name: "unsupported" if name == "sine.onnx" else "error" for name, *_ in rows
+    }
+    assert "'Sin'" in by_file["sine.onnx"]["message"]
+    assert "none.onnx" in by_file["none.onnx"]["message"]
 
 
 COPIES = """(vnnlib-version <2.0>)
@@ -140,88 +141,51 @@ def test_a_suite_that_cannot_be_read_is_exit_status_2(tmp_path: Path, capsys: py
     assert "no category 'nets'" in capsys.readouterr().err
 
 
-# Processes
+# Verifiers that misbehave (tests/batch has more of them)
 
 
-def test_a_process_is_killed_with_its_children_at_the_limit(tmp_path: Path) -> None:
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    start = time.monotonic()
-    done = measure([sys.executable, "-c", code], os.environ, str(tmp_path), 1.0)
-    assert done.killed and done.code < 0
-    assert time.monotonic() - start < 5
-
-
-def test_measures_are_those_of_the_process(tmp_path: Path) -> None:
-    code = "import sys, time; data = bytearray(200 << 20); sys.stderr.write('e'); print('o'); t = time.process_time()\n"
-    code += "while time.process_time() < t + 0.3: pass\nsys.exit(7)"
-    done = measure([sys.executable, "-c", code], os.environ, str(tmp_path), 30.0)
-    assert (done.code, done.out, done.err, done.killed) == (7, "o\n", "e", False)
-    assert 0.3 <= done.cpu_s < 5 and done.wall_s >= 0.3
-    assert done.peak_mb >= 200
-
-
-def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """A stand-in for the interpreter that runs `farkas verify`; the validator still runs on the real one."""
-    script = folder / "python"
-    script.write_text(f'#!/bin/sh\ncase "$2" in farkas) {body};; *) exec {sys.executable} "$@";; esac\n')
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
-
-
-def answer(verdict: str, witness: str = "null") -> str:
-    return (
-        f'{{"verdict": "{verdict}", "reason": null, "evidence": null, "semantics": "f32-any", "witness": {witness}, '
-        '"statistics": {"boxes": 1, "leaves": 1}}'
-    )
+def replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the function that decides; the validator still runs."""
+    monkeypatch.setattr(run, "VERIFIER", f"tests.batch.misbehaving:{name}")
 
 
 @pytest.mark.parametrize(
-    ("body", "verdict", "message"),
+    ("name", "verdict", "message"),
     [
-        ("exit 4", "error", "exit code 4"),
-        ("echo boom >&2; exit 4", "error", "boom"),
-        ("echo 'farkas: error: bad' >&2; exit 2", "error", "bad"),
-        ("echo 'farkas: unsupported: new' >&2; exit 2", "unsupported", "new"),
-        ("kill -SEGV $$", "error", "exit code -11"),
-        ("echo unsat", "error", "not the object of --json"),
-        ("echo '{}'", "error", "not the object of --json"),
-        ("sleep 30", "timed-out", "killed"),
-        (f"sleep 1.6; echo '{answer('unsat')}'", "timed-out", "too late"),
+        ("exits", "error", "exit code 4"),
+        ("raises", "error", "boom"),
+        ("faults", "error", "SIGSEGV"),
+        ("nonsense", "error", "no verdict"),
+        ("sleeps_natively", "timed-out", "killed"),
+        ("half_certified", "error", "exit code 4"),
     ],
 )
 def test_a_verifier_that_misbehaves_gives_no_verdict(
-    body: str, verdict: str, message: str, tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, verdict: str, message: str, tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake(tmp_path, monkeypatch, body)
-    monkeypatch.setattr(run, "GRACE_S", 1.5)
-    _, rows = bench(suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 0.5, "unsat")]))
-    assert rows[0]["verdict"] == verdict
+    replaced(name, monkeypatch)
+    code, rows = bench(suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 0.5, "unsat")]), "--certify")
+    assert (code, rows[0]["verdict"]) == (0, verdict)
     assert message in rows[0]["message"]
+    assert (rows[0]["check"], rows[0]["certificate_bytes"]) == ("", "")
 
 
 @pytest.mark.parametrize(
     "witness",
-    ["null", r'"((X_0 0.5)\n(Y_0 0.5))"', r'"((X_0 2.5)\n(Y_0 2.5))"', r'"((X_0 1.75)\n(Y_0 1.5))"', '"nonsense"'],
+    [None, "((X_0 0.5)\n(Y_0 0.5))", "((X_0 2.5)\n(Y_0 2.5))", "((X_0 1.75)\n(Y_0 1.5))", "nonsense"],
     ids=["none", "not unsafe", "outside", "other outputs", "no assignment"],
 )
 def test_an_invalid_witness_is_printed_first_and_is_exit_status_1(
-    witness: str, tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "answer").write_text(answer("sat", witness))
-    fake(tmp_path, monkeypatch, f"cat {tmp_path / 'answer'}")
+    witness: str | None, tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if witness is not None:
+        (tmp_path / "witness").write_text(witness)
+    replaced("witnessed", monkeypatch)
     code, rows = bench(suite(tmp_path, [("absolute.onnx", "sat.vnnlib", 20, "sat")]))
     assert code == 1
     assert rows[0]["witness"].startswith("invalid: ")
     assert capsys.readouterr().out.startswith("!! ")
-
-
-def test_a_certificate_without_a_verdict_is_not_looked_at(
-    tiny: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake(tmp_path, monkeypatch, 'while [ "$1" != --certificate ]; do shift; done; echo x > "$2"; exit 4')
-    code, rows = bench(suite(tmp_path, [("absolute.onnx", "unsat.vnnlib", 20, "unsat")]), "--certify")
-    assert code == 0
-    assert (rows[0]["verdict"], rows[0]["check"], rows[0]["certificate_bytes"]) == ("error", "", "")
 
 
 def test_a_rejected_certificate_is_a_wrong_answer() -> None:
