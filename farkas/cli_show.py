@@ -73,14 +73,18 @@ def property_lines(prop: Property, name: str, document: Document | None = None) 
     """Counts, what a document declares, and the first cases with their boxes and atoms."""
     disjuncts = sum(len(case.disjuncts) for case in prop.cases)
     atoms = sum(len(atoms) for case in prop.cases for atoms in case.disjuncts)
-    yield f"property {name}: {prop.inputs} inputs, {prop.outputs} outputs"
+    products = f", {len(prop.monomials)} products" if prop.monomials else ""
+    yield f"property {name}: {prop.inputs} inputs, {prop.outputs} outputs{products}"
     yield f"  {len(prop.cases)} cases (input boxes), {disjuncts} disjuncts, {atoms} atoms"
     yield f"  sha256 {prop.sha256}"
     for network in () if document is None else document.networks:
         relation = f" ({network.relation} {network.other})" if network.relation else ""
-        tensors = (f"{t.kind} {t.name} {t.element} [{','.join(map(str, t.shape))}]" for t in network.tensors)
+        tensors = (
+            f"{t.kind} {t.name} {t.element} [{','.join(map(str, t.shape))}]" + (f' "{t.onnx_name}"' * bool(t.onnx_name))
+            for t in network.tensors
+        )
         yield f"  network {network.name}{relation}: {', '.join(tensors)}"
-    label = _flat if document is None else document.label
+    label = _with_products(prop, _flat if document is None else document.label)
     for warning in prop.vacuous:
         yield f"  warning: {warning}"
     for number, case in enumerate(prop.cases[:MOST_CASES]):
@@ -92,6 +96,18 @@ def property_lines(prop: Property, name: str, document: Document | None = None) 
 def _flat(kind: str, index: int) -> str:
     """The name of an input or output in VNN-LIB 1.0."""
     return f"{'X' if kind == 'input' else 'Y'}_{index}"
+
+
+def _with_products(prop: Property, label: Label) -> Label:
+    """The names of the property's monomials, `X_0*Y_1`, behind those of the outputs."""
+
+    def named(kind: str, index: int) -> str:
+        if kind == "input" or index < prop.outputs:
+            return label(kind, index)
+        factors = prop.monomials[index - prop.outputs]
+        return "*".join(label("input", k) if k < prop.inputs else label("output", k - prop.inputs) for k in factors)
+
+    return named
 
 
 def _case_lines(number: int, case: Case, label: Label) -> Iterator[str]:

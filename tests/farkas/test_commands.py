@@ -202,6 +202,17 @@ def test_a_damaged_certificate_file_is_refused(data: bytes) -> None:
         read_certificate_file(data)
 
 
+def test_show_names_products_and_hidden_tensors(tmp_path: Path, capsys: Capture) -> None:
+    text = """(vnnlib-version <2.0>) (declare-network f
+    (declare-input X float32 [1,1]) (declare-hidden H float32 [2] "inner") (declare-output Y float32 []))
+    (assert (and (>= X[0,0] -1) (<= X[0,0] 2) (< (- (* X[0,0] H[1]) (* 2 Y Y Y)) X[0,0])))"""
+    assert cli.main(["show", write(tmp_path, "q.vnnlib", text.encode())]) == 0
+    printed = capsys.readouterr().out
+    assert "1 inputs, 3 outputs, 2 products" in printed
+    assert 'hidden H float32 [2] "inner"' in printed
+    assert "unsafe 0: -X[0,0] + X[0,0]*H[1] - 2 Y*Y*Y < 0" in printed
+
+
 # supports
 
 
