@@ -71,13 +71,16 @@ def test_an_interval_without_binary32_numbers_stays_so_that_nothing_is_claimed()
         atom(((0, F(-1)), (1, F(1))), 0, strict=True),
         atom(((0, F(-1)), (1, F(1))), 1),
         atom(((0, F(-1)), (1, F(2)))),
+        atom(((0, F(-2)), (1, F(1)))),
+        atom(((0, F(-1)), (1, F(1)), (2, F(1)))),
+        atom(((0, F(-1)), (2, F(1)))),
         atom(ROUND),
         Atom(BACK, ((0, F(1)),), F(0), False),
     ],
 )
 def test_nothing_else_ties(other: Atom) -> None:
-    asked = Property(2, 1, (Case((F(0),) * 2, (F(1),) * 2, ((atom(ROUND), other),)),), ())
-    assert reduce(asked, rounded=False) == (asked, (0, 1))
+    asked = Property(3, 1, (Case((F(0),) * 3, (F(1),) * 3, ((atom(ROUND), other),)),), ())
+    assert reduce(asked, rounded=False) == (asked, (0, 1, 2))
 
 
 def test_every_disjunct_of_every_case_has_to_say_so() -> None:

@@ -145,6 +145,21 @@ def test_equal_inputs_of_one_network_alone_are_one() -> None:
 
 
 @pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
+def test_products_of_equal_inputs_are_squares(semantics: Semantics) -> None:
+    """X_0 X_1 in [-1, 1]: with X_0 == X_1 it is at most 0 at 0 alone, and never below."""
+    net = dense([([[1.0, 0.0]], [0.0])])
+    for bound, wanted in (("-0.001", Holds), ("0", Violated)):
+        less = atom([0, 1], Fraction(bound))  # the second y-term is the monomial
+        tied = case([-1, -1], [1, 1], (atom([], 0, x=[1, -1]), atom([], 0, x=[-1, 1]), less))
+        query = Query(net.graph, net.data, Property(2, 1, (tied,), monomials=((0, 1),)), semantics)
+        assert query.property.monomials == ((0, 0),)
+        verdict = verify(query, Options(timeout_s=10.0, trust=frozenset(["crown"])))
+        assert isinstance(verdict, wanted), verdict
+        if isinstance(verdict, Violated):
+            assert verdict.replay.inputs == (0, 0)
+
+
+@pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY])
 def test_an_attack_finds_what_lies_on_a_tie(semantics: Semantics) -> None:
     """Ten inputs in two copies; violated where the mean of five is above 3/4, on the ties only."""
     net = dense([([[0.25] * 5], [-1.0]), ([[1.0]], [0.0])])
