@@ -32,9 +32,9 @@ def advised(
     refused, allowed = _places(never), _places(only)
     if bool(refused) == bool(allowed):
         fail("FK601", found="both or none of `never` and `only`", wanted="one of them", fix="never=0, or only=(1, 2)")
-    if refused:
-        return fk.Spec(given, prove=fk.all(advice != place for place in refused))
-    return fk.Spec(given, prove=fk.any(advice == place for place in allowed))
+    # There is always one advice, so `only` is `never` of the others, which has one conjunction for each of them.
+    refused = refused or [place for place in range(len(advice.values)) if place not in allowed]
+    return fk.Spec(given, prove=fk.all(advice != place for place in refused))
 
 
 def _places(places: int | Iterable[int]) -> list[int]:

@@ -139,6 +139,8 @@ def _near(
 ) -> tuple[Tensor, list[Condition]]:
     """The image that is quantified over, and what is given about it."""
     x0, changing = point(net, image), free(net, mask)
+    if eps is None and domain is None and changing.any():
+        fail("FK601", found="neither `eps` nor `domain`", wanted="how far pixels may change", fix="eps='1/255'")
     if eps is not None and norm == "l1" and changing.sum() > FEW:
         return _moved(x0, eps, changing, domain)
     x = fk.var(net.input, name="x")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +10,8 @@ import numpy.typing as npt
 import farkas as fk
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition
+from farkas.specs.language_positions import Position
 from farkas.specs.language_tensors import Tensor, tensor
-
-if TYPE_CHECKING:
-    from farkas.specs.language_positions import Position
 
 Value = object
 """A number of the language (int, float, "1/255", Fraction, NumPy's), an array or list of them, or a parameter."""
@@ -28,10 +25,10 @@ Entry = str | int | tuple[int, ...]
 Prepare = Callable[[Tensor], Tensor]
 """What is computed of a variable before the network reads it, as `lambda x: (x - mean) / deviation`."""
 
-Answer = Callable[[Tensor], "Position"]
+Answer = Callable[[Tensor], Position]
 """What a network's outputs say: `fk.argmax` of scores, `fk.argmin` of costs."""
 
-Decision = Callable[[Tensor], "Position | Condition"]
+Decision = Callable[[Tensor], Position | Condition]
 """What is decided of outputs: a position, or whether a condition holds, as `lambda y: y[0, 0] >= 0`."""
 
 Mask = npt.NDArray[np.bool_]

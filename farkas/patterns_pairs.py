@@ -8,12 +8,12 @@ Two answers are the same when no two different classes are the answers.  For k c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
 
 import farkas as fk
 from farkas.patterns_inputs import Decision, Domain, Entry, Prepare, Value, entry, others_near, variable
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition
+from farkas.specs.language_positions import Position
 from farkas.specs.language_tensors import Tensor
 
 
@@ -23,22 +23,28 @@ def fair(
     protected: Iterable[Entry] | Entry,
     *,
     similar: Value = 0,
+    eps: Value | None = None,
+    margin: Value = 0,
     answer: Decision = fk.argmax,
     prepare: Prepare | None = None,
 ) -> fk.Spec:
-    """Two individuals who differ in the protected inputs, and by at most `similar` in all others, get one answer.
+    """Two individuals who differ in the protected inputs, and by at most `similar` in all others, are treated alike.
 
     domain: bounds of every input, with names; protected: names or places; similar: in the units of the domain, a number
-    for all or an array of the input's shape.  answer: a position, or a condition such as `lambda y: y[0, 0] >= 0`.
-    Of a position the lowest index wins ties.  The claim is about all pairs, those at the decision boundary too, so with
-    `similar` above 0 it holds only where the whole domain has one answer around it.
+    for all or an array of the input's shape.  Alike: no outputs differ by more than `eps`; without it they get one
+    answer, a position or a condition such as `lambda y: y[0, 0] >= 0`.
+
+    margin: of positions: two answers are different only where the first is ahead of all others by at least this much.
+    Without one the claim is about individuals on the boundary between two answers too, which is sharp: bounds prove it
+    only of a network that has none in the domain.
 
     Dwork et al., Fairness through awareness, ITCS 2012; Galhotra et al., Fairness testing, ESEC/FSE 2017.
     """
     (a, given), (b, more) = variable(net, domain, "a"), variable(net, domain, "b")
     near = others_near(a, b, protected, similar)
     first, second = (net(x if prepare is None else prepare(x)) for x in (a, b))
-    return fk.Spec([*given, *more, *near], prove=same(answer, first, second))
+    alike = same(answer, first, second, margin) if eps is None else fk.linf(first - second) <= eps
+    return fk.Spec([*given, *more, *near], prove=alike)
 
 
 def equivalent(
@@ -47,12 +53,14 @@ def equivalent(
     domain: Domain,
     *,
     eps: Value | None = None,
+    margin: Value = 0,
     answer: Decision = fk.argmax,
     prepare: Prepare | None = None,
 ) -> fk.Spec:
     """Two networks agree on every input of the domain: no outputs differ by more than `eps`, or, without it, in answer.
 
-    The networks have inputs and outputs of one shape; the second may be a pruned, fused or retrained copy.
+    The networks have inputs and outputs of one shape; the second may be a pruned, fused or retrained copy.  margin: as
+    in `fair`, answers are different only where that of the first network is ahead of all others by this much.
 
     Kleine Büning, Kern and Sinz, Verifying equivalence properties of neural networks with ReLU activation functions,
     CP 2020; Paulsen, Wang and Wang, ReluDiff, ICSE 2020.
@@ -64,7 +72,7 @@ def equivalent(
         fail(
             "FK301", found=f"outputs of shapes {y.shape} and {z.shape}", wanted="one shape", fix="networks of one kind"
         )
-    return fk.Spec(given, prove=same(answer, y, z) if eps is None else fk.linf(y - z) <= eps)
+    return fk.Spec(given, prove=same(answer, y, z, margin) if eps is None else fk.linf(y - z) <= eps)
 
 
 def lipschitz(
@@ -95,15 +103,23 @@ def _moved(net: fk.Network, a: Tensor, b: Tensor, output: Entry | None, prepare:
     return fk.linf(change if output is None else entry(change, output))
 
 
-def same(answer: Decision, first: Tensor, second: Tensor) -> Condition:
-    """The condition that two outputs give one answer."""
+def same(answer: Decision, first: Tensor, second: Tensor, margin: Value = 0) -> Condition:
+    """The condition that two outputs give one answer, where the first is ahead by a margin."""
     one, other = answer(first), answer(second)
     if isinstance(one, Condition) and isinstance(other, Condition):
         return fk.all((one >> other) & (other >> one))
-    if isinstance(one, Condition) or isinstance(other, Condition) or not hasattr(one, "values"):
+    if not isinstance(one, Position) or not isinstance(other, Position):
         return fail(
             "FK601", found=f"an answer that is {type(one).__name__}", wanted="a position or a condition",
             fix="answer=fk.argmax, or lambda y: y[0, 0] >= 0",
         )  # fmt: skip
-    pairs = product(range(len(one.values)), range(len(other.values)))
-    return fk.all([~((one == i) & (other == j)) for i, j in pairs if i != j])
+    classes, others = len(one.values), len(other.values)
+    return fk.all([~(_ahead(one, i, margin) & (other == j)) for i in range(classes) for j in range(others) if i != j])
+
+
+def _ahead(position: Position, place: int, margin: Value) -> Condition:
+    """The condition that the position is a place, by a margin over all others."""
+    if margin == 0:
+        return position == place
+    values = Tensor((len(position.values),), position.values)
+    return fk.all([values[place] >= values[k] + margin for k in range(len(position.values)) if k != place])

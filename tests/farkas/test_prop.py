@@ -223,7 +223,8 @@ def test_several_parameters_make_a_grid(classes: Network) -> None:
 def test_certificates_are_written_for_what_is_asked(classes: Network, tmp_path: Path) -> None:
     found = robustness(classes, ["1.4"], ("0.25", "0.5")).check(timeout=20, certificates=tmp_path / "made")
     assert all(row.evidence == "certified" for row in found.rows)
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["stays-0-1.nnc", "stays-0-1.nnc.vnnlib"]
+    names = {path.name for path in (tmp_path / "made").iterdir()}
+    assert {"stays-0-1.nnc", "stays-0-1.nnc.vnnlib"} <= names and not any(name.startswith("stays-0-0") for name in names)
 
 
 def test_a_loop_over_nothing_is_refused() -> None:
