@@ -15,34 +15,27 @@ and the tree of one threshold is what the checker reads.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from farkas.api import FilePath, UnreadableFile
+from farkas.api import FilePath
+from farkas.asking import Limits
 from farkas.engine.problem import row_scale
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.expressions import Premise, scalar, value
-from farkas.ir.errors import FarkasError
 from farkas.optimum import Bounds, Optimum
 from farkas.spec import Spec
 from farkas.specs.diagnostics import SpecError
 from farkas.specs.language_conditions import Condition
 from farkas.specs.language_forms import Form, negated, number
 from farkas.specs.language_formulas import at_most
-from farkas.specs.language_numbers import exact
 from farkas.specs.language_witness import entry_values
 from farkas.specs.query import Semantics
 from farkas.thresholds import Thresholds
-
-FIRST_SLICE_S = 5.0
-LEAST_SLICE_S = 0.5
-SLICES = 20  # questions that a timeout is meant for at first
 
 Given = Condition | Iterable[Condition]
 Report = Callable[[Optimum], None]
@@ -86,9 +79,9 @@ def maximize(
 
     Raises SpecError, or FarkasError for arguments that cannot be used.
     """
-    limits = _limits(gap, timeout, certificate)
+    limits = Limits.of("gap", gap, timeout, certificate, semantics, options)
     form = scalar(expression, "fk.maximize(fk.max(y), ...)")
-    return _Search("maximize", form, Premise.of(given), limits, semantics, report, options).run()
+    return _Search("maximize", form, Premise.of(given), limits, report).run()
 
 
 def minimize(
@@ -103,9 +96,9 @@ def minimize(
     **options: Any,
 ) -> Optimum:
     """The least value of an expression; otherwise as `maximize`."""
-    limits = _limits(gap, timeout, certificate)
+    limits = Limits.of("gap", gap, timeout, certificate, semantics, options)
     form = scalar(expression, "fk.minimize(fk.min(y), ...)")
-    return _Search("minimize", form, Premise.of(given), limits, semantics, report, options).run()
+    return _Search("minimize", form, Premise.of(given), limits, report).run()
 
 
 def bounds(
@@ -140,48 +133,14 @@ def _beside(certificate: FilePath | None, word: str) -> Path | None:
     return path.with_name(f"{path.stem}.{word}{path.suffix}")
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """When to stop, and where the certificate goes."""
-
-    gap: Fraction | None
-    timeout_s: float | None
-    certificate: Path | None
-
-    @property
-    def first_slice_s(self) -> float:
-        if self.timeout_s is None:
-            return FIRST_SLICE_S
-        return min(FIRST_SLICE_S, max(LEAST_SLICE_S, self.timeout_s / SLICES))
-
-
-def _limits(gap: object, timeout: float | None, certificate: FilePath | None) -> _Limits:
-    if gap is None and timeout is None:
-        raise FarkasError("neither gap nor timeout is given; say how narrow the interval shall be, or how long to try")
-    width = None if gap is None else exact(gap)
-    if width is not None and width < 0:
-        raise FarkasError(f"the gap is {gap}; a nonnegative number is wanted")
-    if timeout is not None and not timeout >= 0:
-        raise FarkasError(f"the timeout is {timeout} s; a nonnegative number is wanted")
-    path = None if certificate is None else Path(certificate)
-    if path is not None and not path.parent.is_dir():
-        raise UnreadableFile(f"{path}: there is no folder {path.parent}")
-    return _Limits(width, timeout, path)
-
-
 class _Search:
     """One expression: the interval so far, and what it rests on.  Inside, everything is maximised."""
 
-    def __init__(
-        self, sense: str, form: Form, premise: Premise, limits: _Limits, semantics: Semantics | str | None,
-        report: Report | None, options: dict[str, Any],
-    ) -> None:  # fmt: skip
-        self._begun = time.monotonic()
+    def __init__(self, sense: str, form: Form, premise: Premise, limits: Limits, report: Report | None) -> None:
         self._sign = 1 if sense == "maximize" else -1
         self._form = form if self._sign == 1 else negated(form)
         self._premise, self._limits, self._report = premise, limits, report
-        self._options = {"semantics": semantics, **options}
-        self._thresholds = Thresholds(limits.gap, limits.first_slice_s)
+        self._thresholds = Thresholds(limits.width, limits.first_slice_s)
         self._known = Optimum(sense, None, None)
         self._detail = ""
 
@@ -191,7 +150,7 @@ class _Search:
             threshold = self._thresholds.next()
             if threshold is None:
                 return self._ended(self._why_no_more())
-            if self._left_s is not None and self._left_s <= 0:
+            if self._limits.is_over:
                 return self._ended("timeout")
             verdict = self._ask(threshold)
             if isinstance(verdict, Unknown) and verdict.reason is Reason.UNSUPPORTED:
@@ -203,12 +162,6 @@ class _Search:
             return "gap"
         return "stuck" if self._thresholds.open or self._known.attained is not None else "empty"
 
-    @property
-    def _left_s(self) -> float | None:
-        if self._limits.timeout_s is None:
-            return None
-        return self._limits.timeout_s - (time.monotonic() - self._begun)
-
     def _ask(self, threshold: Fraction) -> Verdict | None:
         """The answer about one threshold, taken down; None where it cannot be asked."""
         self._known = replace(self._known, questions=self._known.questions + 1)
@@ -219,34 +172,21 @@ class _Search:
                 raise
             self._thresholds.undecided(threshold, more_time_helps=False)  # a norm compared with a negative number
             return None
-        left, own = self._left_s, self._thresholds.slice_s
-        verdict = self._checked(spec, own if left is None else max(0.0, min(own, left)))
+        verdict = self._limits.check(spec, self._thresholds.slice_s)
         match verdict:
             case Holds():
-                self._thresholds.holds(threshold)
+                self._thresholds.at_most(threshold)
                 proved = self._sign * threshold
                 self._tell(verdict, proved=proved, holds=verdict, certificate=self._limits.certificate)
             case Violated():
                 attained = self._attained(spec, verdict, threshold)
-                self._thresholds.violated(attained)
+                self._thresholds.at_least(attained)
                 self._tell(verdict, attained=self._sign * attained, witness=verdict)
             case Unknown():
                 self._detail = verdict.detail
                 self._thresholds.undecided(threshold, verdict.reason is Reason.TIMEOUT)
         if not isinstance(verdict, Violated):
             self._hint(spec, verdict, threshold)
-        return verdict
-
-    def _checked(self, spec: Spec, seconds: float) -> Verdict:
-        """The verdict; its certificate, if it holds, is put in its place whole."""
-        wanted = self._limits.certificate
-        if wanted is None:
-            return spec.check(timeout=seconds, **self._options)
-        with TemporaryDirectory(prefix=".farkas-", dir=wanted.parent) as folder:
-            verdict = spec.check(timeout=seconds, certificate=Path(folder) / wanted.name, **self._options)
-            if isinstance(verdict, Holds):
-                for file in sorted(Path(folder).iterdir()):
-                    os.replace(file, wanted.parent / file.name)
         return verdict
 
     def _attained(self, spec: Spec, verdict: Violated, threshold: Fraction) -> Fraction:
@@ -268,11 +208,10 @@ class _Search:
             self._thresholds.nearly(threshold - Fraction(closest) / min(scales))
 
     def _tell(self, verdict: Verdict, **known: Any) -> None:
-        time_s = time.monotonic() - self._begun
-        self._known = replace(self._known, semantics=verdict.semantics, time_s=time_s, **known)
+        self._known = replace(self._known, semantics=verdict.semantics, time_s=self._limits.elapsed_s, **known)
         if self._report is not None:
             self._report(self._known)
 
     def _ended(self, reason: str) -> Optimum:
         detail = "" if reason == "gap" else self._detail
-        return replace(self._known, reason=reason, detail=detail, time_s=time.monotonic() - self._begun)
+        return replace(self._known, reason=reason, detail=detail, time_s=self._limits.elapsed_s)

@@ -13,6 +13,8 @@ last question takes about as long as all before it.
 - A candidate that came close tells what the next witness may attain, and the threshold right below is asked about.
 - Thresholds are the shortest decimals near the middle: they are what is proved, and people read them.
 
+The same serves the critical value of a parameter, of which both ends are known from the start.
+
 Nothing here is trusted: an end of the interval comes from a verdict on the very threshold, whatever was asked before.
 """
 
@@ -33,14 +35,15 @@ UNEVEN = 8  # ends whose quotient is larger have their geometric mean for a midd
 
 @dataclass(eq=False)
 class Thresholds:
-    """attained, proved: the ends so far, None where there is none; gap: the width to stop at; slice_s: the time that
-    one question may take now; open: thresholds without an answer, and the seconds (inf: more would not help) they had;
-    hint: a threshold that a witness may exceed; step: the last one that looked for a missing end."""
+    """low, high: the ends so far (of maxima what is attained and what is proved), None where there is none; gap: the
+    width to stop at; slice_s: the time that one question may take now; open: thresholds without an answer, and the
+    seconds (inf: more would not help) they had; hint: a threshold that a witness may exceed; step: the last one that
+    looked for a missing end."""
 
     gap: Fraction | None
     slice_s: float
-    attained: Fraction | None = None
-    proved: Fraction | None = None
+    low: Fraction | None = None
+    high: Fraction | None = None
     open: dict[Fraction, float] = field(default_factory=dict)
     hint: Fraction | None = None
     step: Fraction = Fraction(0)
@@ -48,56 +51,56 @@ class Thresholds:
     @property
     def is_narrow(self) -> bool:
         """Whether the interval is as narrow as was asked for; without a gap, a millionth of its ends."""
-        if self.attained is None or self.proved is None:
+        if self.low is None or self.high is None:
             return False
-        return self.proved - self.attained <= self._width
+        return self.high - self.low <= self._width
 
     @property
     def _width(self) -> Fraction:
         if self.gap is not None:
             return self.gap
-        assert self.attained is not None and self.proved is not None, "an interval has two ends"
-        return max(abs(self.attained), abs(self.proved)) / 10**6
+        assert self.low is not None and self.high is not None, "an interval has two ends"
+        return max(abs(self.low), abs(self.high)) / 10**6
 
     def next(self) -> Fraction | None:
         """The threshold to ask about; None when the interval is narrow, or when no question would help."""
         if self.is_narrow or sum(seconds == inf for seconds in self.open.values()) >= MOST_HOPELESS:
             return None
-        if self.attained is None or self.proved is None:
+        if self.low is None or self.high is None:
             return self._outward()
         hint, self.hint = self.hint, None
-        if hint is not None and self._is_worth(hint, self.attained, self.proved):
+        if hint is not None and self._is_worth(hint, self.low, self.high):
             return hint
-        return self._between(self.attained, self.proved)
+        return self._between(self.low, self.high)
 
-    def violated(self, value: Fraction) -> None:
-        """A witness attains this value."""
-        self.attained = value if self.attained is None else max(value, self.attained)
+    def at_least(self, value: Fraction) -> None:
+        """What is looked for is not less."""
+        self.low = value if self.low is None else max(value, self.low)
 
-    def holds(self, threshold: Fraction) -> None:
-        """No value is greater."""
-        self.proved = threshold if self.proved is None else min(threshold, self.proved)
+    def at_most(self, threshold: Fraction) -> None:
+        """What is looked for is not greater."""
+        self.high = threshold if self.high is None else min(threshold, self.high)
 
     def undecided(self, threshold: Fraction, more_time_helps: bool) -> None:
         self.open[threshold] = self.slice_s if more_time_helps else inf
 
     def nearly(self, value: Fraction) -> None:
         """A value that a candidate seems to have had: worth asking about right below."""
-        if self.attained is not None and value > self.attained:
-            self.hint = between(self.attained + (value - self.attained) * Fraction(15, 16), value)
+        if self.low is not None and value > self.low:
+            self.hint = between(self.low + (value - self.low) * Fraction(15, 16), value)
 
     def _is_worth(self, threshold: Fraction, low: Fraction, high: Fraction) -> bool:
         return low + (high - low) / APART < threshold < high and threshold not in self.open
 
     def _outward(self) -> Fraction | None:
         """Steps from what is known; from 0 to both sides when nothing is."""
-        known = self.attained if self.attained is not None else self.proved
+        known = self.low if self.low is not None else self.high
         if known is None and not self.step and not self.open:
             return Fraction(0)
         self.step = GROWTH * self.step if self.step else max(FIRST_STEP, abs(known or Fraction(0)) / 4)
         if self.step > LARGEST:
             return None
-        up = self.attained is not None or (self.proved is None and len(self.open) % 2 == 0)
+        up = self.low is not None or (self.high is None and len(self.open) % 2 == 0)
         raw = (known or Fraction(0)) + (self.step if up else -self.step)
         return between(raw - self.step / 8, raw + self.step / 8)
 
