@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from farkas.api import FilePath, Network, verify, write_bytes
-from farkas.engine.verdict import Verdict
+from farkas.api import FilePath, Network, verify
+from farkas.engine.verdict import Verdict, Violated
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition, gathered, no_condition
-from farkas.specs.language_document import document, models, names
+from farkas.specs.language_document import models, names
 from farkas.specs.language_formulas import Formula
+from farkas.specs.language_inputs import Copy
 from farkas.specs.language_numbers import exact
 from farkas.specs.language_parameters import chosen, open_parameters
 from farkas.specs.language_property import NormalForm, normal_form
+from farkas.specs.language_witness import named
 from farkas.specs.query import Property, Semantics
 
 
@@ -91,14 +92,35 @@ class Spec:
         certificate: file to write the certificate to, with the specification as the checker reads it beside it, in a
         file of its name and .vnnlib; then `Holds` is claimed only after the checker accepted it.
         """
-        semantics = self.semantics if semantics is None else semantics
+        semantics = self._semantics(semantics)
         if certificate is None:
-            return verify(self.networks, self.property, timeout=timeout, semantics=semantics, **options)
+            return self._told(verify(self.networks, self.property, timeout=timeout, semantics=semantics, **options))
         text = self.save(f"{os.fspath(certificate)}.vnnlib")
         by_name, copies = self.networks, self.normal.copies
         own = [name for k, name in enumerate(by_name) if models(copies)[k] == k]
         asked = by_name[own[0]] if len(copies) == 1 else {name: by_name[name] for name in own}
-        return verify(asked, text, timeout=timeout, semantics=semantics, certificate=certificate, **options)
+        return self._told(verify(asked, text, timeout=timeout, semantics=semantics, certificate=certificate, **options))
+
+    def _told(self, verdict: Verdict) -> Verdict:
+        """The verdict with its witness by name."""
+        if not isinstance(verdict, Violated):
+            return verdict
+        replay = verdict.replay
+        outputs = (replay.runtime_outputs or replay.outputs)[: self.property.outputs]
+        return replace(verdict, named=named(self.normal, replay.inputs, outputs))
+
+    def _semantics(self, asked: Semantics | str | None) -> Semantics | str | None:
+        """The semantics to ask in; raises SpecError for one that a map in front of a network does not have."""
+        mode = self.semantics if asked is None else asked
+        if not self.normal.is_real_only:
+            return mode
+        if mode is not None and mode not in (Semantics.REAL, Semantics.REAL.value):
+            word = mode.value if isinstance(mode, Semantics) else mode
+            fail(
+                "FK514", found=f"semantics {word}, and {self.normal.computed}", wanted="semantics real",
+                fix="semantics='real'; or a variable for each input, as it is or scaled and shifted",
+            )  # fmt: skip
+        return Semantics.REAL
 
     def critical(self, name: str, low: object, high: object, **options: Any) -> Any:
         """The greatest value of a parameter with which the specification holds; see `farkas.critical`."""
@@ -107,25 +129,18 @@ class Spec:
         return critical(self, name, low, high, **options)
 
     def save(self, path: FilePath, version: str = "2.0") -> bytes:
-        """Writes the specification as a VNN-LIB file, "2.0" or "1.0", and returns its bytes."""
-        if version != "2.0":
-            from farkas.saving import save
+        """Writes the specification as a VNN-LIB file, "2.0" or "1.0", and returns its bytes; see `farkas.saving`."""
+        from farkas.saving import save
 
-            return save(self, path, version)
-        data = document(self.normal).encode()
-        write_bytes(Path(path), data)
-        return data
+        return save(self, path, version)
 
     @cached_property
     def networks(self) -> dict[str, Network]:
         """The network of every call, by its name in the saved file, in the order of the property; raises SpecError."""
-        networks: dict[str, Network] = {}
-        for name, application in zip(names(self.normal.copies), self.normal.applications, strict=True):
-            network = application.network
-            if not isinstance(network, Network):
-                fail("FK510", found=type(network).__name__, wanted="a network", fix="net = fk.load('network.onnx')")
-            networks[name] = network
-        return networks
+        copies, networks = self.normal.copies, list[Network]()
+        for copy, model in zip(copies, models(copies), strict=True):
+            networks.append(networks[model] if model < len(networks) else _network(copy))
+        return dict(zip(names(copies), networks, strict=True))
 
     @property
     def property(self) -> Property:
@@ -138,3 +153,19 @@ class Spec:
         prop = self.property
         disjuncts = sum(len(case.disjuncts) for case in prop.cases)
         return f"<spec: {prop.inputs} inputs, {prop.outputs} outputs, {len(prop.cases)} boxes, {disjuncts} disjuncts>"
+
+
+def _network(copy: Copy) -> Network:
+    """The network of a call, behind the affine maps that stand in front of it; raises SpecError."""
+    network = copy.application.network
+    if not isinstance(network, Network):
+        fail("FK510", found=type(network).__name__, wanted="a network", fix="net = fk.load('network.onnx')")
+    if not copy.prefixes:
+        return network
+    from farkas.ir.onnx_edit import prepend_affine
+    from farkas.ir.onnx_import import load_onnx
+
+    data = network.data
+    for prefix in copy.prefixes:
+        data = prepend_affine(data, network.graph.inputs[prefix.number][0], prefix.rows, prefix.shifts)
+    return Network(load_onnx(data), data, None, network.name)

@@ -4,12 +4,13 @@ One is ahead of another when it is greater, or equal and earlier; so there is al
 
 A value is among the k greatest when fewer than k are ahead of it, and is not when some k are.  Both are stated as a
 disjunction of conjunctions, by subsets of the others: `not` of the first would have to be multiplied out to get the
-second (10 values, k = 3: 84 conjunctions of 3 comparisons; multiplied out, 7 ** 84).
+second (10 values, k = 3: 84 conjunctions of 3 comparisons; multiplied out, 7 ** 84).  So are conditions on a position,
+for it is one of finitely many: `argmax(a) != argmax(b)` says that some k is the first and not the second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -59,8 +60,7 @@ class Position:
 
     def _equals(self, other: object) -> Formula:
         if isinstance(other, Position):
-            common = range(min(len(self.values), len(other.values)))
-            return disjunction([conjunction([self.is_at(k), other.is_at(k)]) for k in common])
+            return self.where(other.is_at, len(other.values))
         return self.is_at(self._integer(other))
 
     def _among(self, places: Iterable[int]) -> Condition:
@@ -74,6 +74,16 @@ class Position:
         best = self.values[place]
         parts: list[Formula] = [at_most(value, best, k < place) for k, value in enumerate(self.values) if k != place]
         return conjunction(parts)
+
+    def where(self, holds: Callable[[int], Formula], count: int) -> Formula:
+        """The formula that `holds` is true of the position, and false of all from `count` on."""
+        places = [self.is_at(k) for k in range(len(self.values))]
+        found = [holds(k) for k in range(min(count, len(places)))]
+        fails = [conjunction([place, negation(part)]) for place, part in zip(places, found, strict=False)]
+        return Either(
+            disjunction([conjunction([place, part]) for place, part in zip(places, found, strict=False)]),
+            disjunction([*fails, *places[len(found) :]]),
+        )
 
     def _integer(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -101,9 +111,7 @@ class Positions:
     def contains(self, position: int | Position) -> Condition:
         """The condition that a position, counted from 0 in row-major order, is one of them."""
         if isinstance(position, Position):
-            common = range(min(len(self.values), len(position.values)))
-            places = [conjunction([position.is_at(n), self._has(n)]) for n in common]
-            return Condition((), (disjunction(places),))
+            return Condition((), (position.where(self._has, len(self.values)),))
         if isinstance(position, bool) or not isinstance(position, int | np.integer):
             fail(
                 "FK406", found=f"top_k and {type(position).__name__} {str(position)[:60]}",

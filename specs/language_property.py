@@ -35,6 +35,15 @@ class NormalForm:
         """Whether there is an affine map in front of some network."""
         return any(copy.prefixes for copy in self.copies)
 
+    @builtins.property
+    def computed(self) -> str:
+        """Which input of which network has such a map, for people; empty when there is none."""
+        for copy in self.copies:
+            for prefix in copy.prefixes:
+                network = copy.application.network
+                return f"input '{network.graph.inputs[prefix.number][0]}' of {network.name or 'a network'} is computed"
+        return ""
+
 
 def normal_form(given: Sequence[Formula], prove: Formula) -> NormalForm:
     """The normal form of `all given, and not prove`; raises SpecError."""

@@ -200,7 +200,7 @@ def test_a_bad_specification_has_a_code_a_place_and_a_fix(code: str, bad: Callab
 
 
 def test_every_code_is_met_here_or_in_the_tests_of_spec() -> None:
-    warned, elsewhere = {"FK204"}, {"FK510", "FK511", "FK513", *(code for code in CODES if code > "FK6")}
+    warned, elsewhere = {"FK204"}, {"FK510", "FK511", "FK513", "FK514", *(code for code in CODES if code > "FK6")}
     assert {code for code, *_ in BAD} | warned | elsewhere == set(CODES)
 
 
