@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Holds", "Network", "Spec", "SpecError", "SpecWarning", "Unknown", "Violated", "__version__", "abs", "agree", "all",
     "any", "argmax", "argmin", "between", "bounds", "dot", "explain", "export", "find", "from_vnnlib", "implies", "l1",
-    "l2", "linf", "load", "max", "maximize", "maximum", "mean", "min", "minimize", "minimum", "parameter", "patterns",
+    "l2", "lift", "linf", "load", "max", "maximize", "maximum", "mean", "min", "minimize", "minimum", "parameter", "patterns",
     "prop", "same_except", "sum", "top_k", "var", "verify", "verify_all",
 ]  # fmt: skip
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from farkas.engine.verdict import Holds, Unknown, Violated
     from farkas.optimise import bounds, find, maximize, minimize
     from farkas.prop_loop import prop
+    from farkas.reading import from_vnnlib, lift
     from farkas.spec import Spec
     from farkas.specs.diagnostics import SpecError, SpecWarning
     from farkas.specs.diagnostics_codes import explain
@@ -81,7 +82,7 @@ else:
             "SpecWarning": "farkas.specs.diagnostics",
             "explain": "farkas.specs.diagnostics_codes",
             **dict.fromkeys(("bounds", "find", "maximize", "minimize"), "farkas.optimise"),
-            "from_vnnlib": "farkas.reading",
+            **dict.fromkeys(("from_vnnlib", "lift"), "farkas.reading"),
             **dict.fromkeys(
                 ("abs", "all", "any", "argmax", "argmin", "between", "dot", "implies", "l1", "l2", "linf", "max",
                  "maximum", "mean", "min", "minimum", "parameter", "same_except", "sum", "top_k", "var"),
