@@ -5,10 +5,8 @@ import gzip
 import re
 from fractions import Fraction as Q
 from itertools import product
-from math import prod
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,10 +16,11 @@ from farkas.specs.boxes import nearest32
 from farkas.specs.query import Atom, Property
 from farkas.specs.vnnlib import read_property
 from farkas.specs.vnnlib2 import is_version_2, read_document
-from farkas.specs.vnnlib2_document import Document, Formula, Junction
+from farkas.specs.vnnlib2_document import Document
 from farkas.specs.vnnlib2_writer import write_document
 from tests.specs.documents import Written, documents, tied
 from tests.specs.formulas import Query, gaps, points, queries
+from tests.specs.official import as_the_package_wants, our_truth, their_truth
 
 HEAD = "(vnnlib-version <2.0>)\n"
 ONE = HEAD + "(declare-network f (declare-input X float32 [2,3]) (declare-output Y float32 []))\n"
@@ -229,7 +228,7 @@ def test_public_documents_say_what_the_official_package_reads(vnncomp: Path) -> 
     random = Random(7)
     for path in paths:
         text = path.read_text()
-        theirs, ours = vnnlib.parse_query_string(_as_the_package_wants(text)), read_document(text)
+        theirs, ours = vnnlib.parse_query_string(as_the_package_wants(text)), read_document(text)
         for their, our in zip(theirs.networks, ours.networks, strict=True):
             assert their.name == our.name
             declared = [(t.name, tuple(t.shape)) for t in (*their.inputs, *their.outputs)]
@@ -242,62 +241,7 @@ def test_public_documents_say_what_the_official_package_reads(vnncomp: Path) -> 
             point = {key: random.choice(numbers) + random.choice((0, 0, 1, -1)) for key in values.values()}
             named = {label: point[key] for label, key in values.items()}
             for their, formula in zip(theirs.assertions, ours.assertions, strict=True):
-                assert _their_truth(their.expr, named) == _our_truth(formula, point), (path.name, str(their))
-
-
-def _as_the_package_wants(text: str) -> str:
-    """It refuses integers beside real numbers, and `Real`."""
-    return re.sub(r"(?<=[ (])(-?\d+)(?=\))", r"\1.0", text).replace(" Real ", " real ")
-
-
-def _our_truth(formula: Formula, point: dict[tuple[str, int], Q]) -> bool:
-    if isinstance(formula, Junction):
-        truths = [_our_truth(part, point) for part in formula.parts]
-        return all(truths) if formula.word == "and" else any(truths)
-    left, right = (
-        sum((a * prod(point[factor] for factor in key) for key, a in side.terms.items()), side.constant)
-        for side in (formula.left, formula.right)
-    )
-    return _compared(formula.operator, left, right)
-
-
-def _compared(operator: str, left: Q, right: Q) -> bool:
-    truth = {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right, "==": left == right}
-    return {**truth, "!=": left != right}[operator]
-
-
-def _their_truth(tree: Any, point: dict[str, Q]) -> bool:
-    words = {
-        "LessThan": "<",
-        "LessEqual": "<=",
-        "GreaterThan": ">",
-        "GreaterEqual": ">=",
-        "Equal": "==",
-        "NotEqual": "!=",
-    }
-    kind = type(tree).__name__
-    if kind in words:
-        return _compared(words[kind], _their_value(tree.lhs, point), _their_value(tree.rhs, point))
-    truths = [_their_truth(part, point) for part in tree.args]
-    return {"And": all, "Or": any}[kind](truths)
-
-
-def _their_value(tree: Any, point: dict[str, Q]) -> Q:
-    match type(tree).__name__:
-        case "Var":
-            return point[f"{tree.name}[{','.join(map(str, tree.indices))}]" if tree.shape else tree.name]
-        case "Float" | "Int":
-            return Q(tree.lexeme)
-        case "Negate":
-            return -_their_value(tree.expr, point)
-        case "Plus":
-            return sum((_their_value(part, point) for part in tree.args), Q(0))
-        case "Minus":
-            return _their_value(tree.head, point) - sum((_their_value(part, point) for part in tree.rest), Q(0))
-        case "Multiply":
-            return prod((_their_value(part, point) for part in tree.args), start=Q(1))
-        case other:
-            raise AssertionError(other)
+                assert their_truth(their.expr, named) == our_truth(formula, point), (path.name, str(their))
 
 
 @pytest.mark.vnncomp
