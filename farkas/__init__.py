@@ -21,8 +21,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Holds", "Network", "Spec", "SpecError", "SpecWarning", "Unknown", "Violated", "__version__", "abs", "agree", "all",
     "any", "argmax", "argmin", "between", "bounds", "dot", "explain", "export", "find", "from_vnnlib", "implies", "l1",
-    "l2", "lift", "linf", "load", "max", "maximize", "maximum", "mean", "min", "minimize", "minimum", "parameter", "patterns",
-    "prop", "same_except", "sum", "top_k", "var", "verify", "verify_all",
+    "l2", "lift", "linf", "load", "max", "maximize", "maximum", "mean", "min", "minimize", "minimum", "parameter",
+    "patterns", "prop", "same_except", "sum", "top_k", "var", "verify", "verify_all",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
