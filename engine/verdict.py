@@ -88,6 +88,11 @@ class Statistics:
     unstable: int | None = None
     choices: tuple[Choice, ...] = ()
 
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """How near the search came to either answer."""
+        return {"margin": self.bound, "closest": self.closest}
+
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return values | {
@@ -98,7 +103,7 @@ class Statistics:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Holds:
     """`unsat`: no execution of the stated semantics violates the property.
 
@@ -127,8 +132,19 @@ class Holds:
     def word(self) -> str:
         return "unsat"
 
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """How near the search came: `Statistics.bound` and `closest`, as `margin` and `closest`."""
+        return self.statistics.bounds
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        return _line(self)
+
+    def _repr_html_(self) -> str:
+        return _table(self)
+
+
+@dataclass(frozen=True, repr=False)
 class Violated:
     """`sat`: the witness lies in the input set and violates, as the replay record shows.
 
@@ -164,6 +180,17 @@ class Violated:
         """The witness in VNN-COMP's format, or that of VNN-LIB 2.x; its decimals are the exact values."""
         return self.assignment or self.replay.text
 
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """How near the search came: `Statistics.bound` and `closest`, as `margin` and `closest`."""
+        return self.statistics.bounds
+
+    def __repr__(self) -> str:
+        return _line(self)
+
+    def _repr_html_(self) -> str:
+        return _table(self)
+
 
 @dataclass(frozen=True)
 class GapReport:
@@ -184,7 +211,7 @@ class GapReport:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unknown:
     """Undecided, with the reason, how far the search got, and what would help; gap: of the reason `gap`, an example."""
 
@@ -200,5 +227,28 @@ class Unknown:
     def word(self) -> str:
         return "timed-out" if self.reason is Reason.TIMEOUT else "unknown"
 
+    @property
+    def bounds(self) -> Mapping[str, float | None]:
+        """How near the search came: `Statistics.bound` and `closest`, as `margin` and `closest`."""
+        return self.statistics.bounds
+
+    def __repr__(self) -> str:
+        return _line(self)
+
+    def _repr_html_(self) -> str:
+        return _table(self)
+
 
 Verdict = Holds | Violated | Unknown
+
+
+def _line(verdict: Verdict) -> str:
+    from farkas.engine.verdict_text import line
+
+    return line(verdict)
+
+
+def _table(verdict: Verdict) -> str:
+    from farkas.engine.verdict_text import table
+
+    return table(verdict)

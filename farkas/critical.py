@@ -25,8 +25,8 @@ from pathlib import Path
 from farkas.api import FilePath
 from farkas.asking import Limits
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
+from farkas.engine.verdict_text import html_rows, shown, witness_rows
 from farkas.ir.errors import FarkasError
-from farkas.optimum import html_rows, named_rows, shown
 from farkas.spec import Spec
 from farkas.specs.language_forms import Application, Form, Greatest, Leaf, Parameter
 from farkas.specs.language_formulas import And, Comparison, Either, Formula, Or, conjunction, negation
@@ -91,7 +91,8 @@ class Critical:
         return f"<critical {self.name}: {', '.join(f'{word} {told}' for word, told in self.rows)}>"
 
     def _repr_html_(self) -> str:
-        return html_rows(f"critical {self.name}", [*self.rows, *named_rows(self.violated)])
+        values = [] if self.violated is None else witness_rows(self.violated)
+        return html_rows(f"critical {self.name}", [*self.rows, *values])
 
 
 def critical(

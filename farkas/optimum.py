@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from dataclasses import dataclass
 from fractions import Fraction
-from html import escape
 from pathlib import Path
 
 from farkas.engine.verdict import Holds, Violated
+from farkas.engine.verdict_text import html_rows, shown, witness_rows
 from farkas.specs.query import Semantics
-
-DIGITS = 7
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,8 +29,8 @@ class Optimum:
     attained: Fraction | None
     proved: Fraction | None
     semantics: Semantics | None = None
-    witness: Violated | None = field(default=None)
-    holds: Holds | None = field(default=None)
+    witness: Violated | None = None
+    holds: Holds | None = None
     certificate: Path | None = None
     reason: str = ""
     detail: str = ""
@@ -73,7 +69,8 @@ class Optimum:
         return f"<{self.sense}: {', '.join(f'{word} {told}' for word, told in self.rows)}>"
 
     def _repr_html_(self) -> str:
-        return html_rows(self.sense, [*self.rows, *named_rows(self.witness)])
+        values = [] if self.witness is None else witness_rows(self.witness)
+        return html_rows(self.sense, [*self.rows, *values])
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,23 +93,3 @@ class Bounds:
 
     def _repr_html_(self) -> str:
         return html_rows("bounds", self.rows)
-
-
-def named_rows(found: Violated | None) -> Iterator[tuple[str, str]]:
-    """The values of a witness by their names."""
-    for named in () if found is None else found.named:
-        for name, value in named.entries:
-            yield name, shown(value, False)
-
-
-def shown(value: Fraction, up: bool) -> str:
-    """The number in at most DIGITS digits, rounded up or down."""
-    context = Context(prec=DIGITS, rounding=ROUND_CEILING if up else ROUND_FLOOR)
-    found = context.divide(Decimal(value.numerator), Decimal(value.denominator)).normalize(context)
-    return f"{found:f}" if -6 < found.adjusted() < DIGITS else str(found)
-
-
-def html_rows(title: str, rows: list[tuple[str, str]]) -> str:
-    """A table of two columns."""
-    body = "".join(f"<tr><th>{escape(word)}</th><td>{escape(told)}</td></tr>" for word, told in rows)
-    return f"<table><caption>{escape(title)}</caption>{body}</table>"
