@@ -23,7 +23,7 @@ from typing import Any, Protocol, TypeVar
 from farkas.batch import outcomes, procfs, schedule
 from farkas.batch.contents import Contents
 from farkas.batch.drivers import is_alive
-from farkas.batch.plan import Plan
+from farkas.batch.plan import VERIFIER, Plan
 from farkas.batch.pool import Pool
 from farkas.batch.ports import Clock, Disk, SystemClock, SystemDisk, is_full
 from farkas.batch.records import Attempt, Question, Result, Row, StoredFile
@@ -98,7 +98,7 @@ class Bench:
         waiting = deque(rows)
         queue: list[schedule.Waiting] = []
         try:
-            with Pool() as pool:
+            with Pool(warm=self._plan.verifier == VERIFIER) as pool:
                 while waiting or queue or self._running or self._parked:
                     while waiting and len(queue) < AHEAD:
                         self._prepare(run, waiting.popleft(), queue)

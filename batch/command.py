@@ -56,7 +56,7 @@ def rows_of(suite: Path, store: Path) -> list[Row]:
     place = store.with_name(store.name + ".specs").resolve() / digest(str(suite.resolve()))[:12]
     task = Task("suite", str(place / "work"), Limits(PYTHON_LIMIT_S), "farkas.batch.suites_python:collect",
                 {"file": str(suite.resolve()), "place": str(place)})  # fmt: skip
-    with Pool() as pool:
+    with Pool(warm=False) as pool:
         pool.start(task)
         outcomes = pool.wait(1.0)
         while not outcomes:

@@ -13,6 +13,7 @@ from farkas.batch.records import Attempt, Question, Row
 from farkas.batch.suites import networks, query
 from farkas.batch.tasks import Limits, Task
 
+VERIFIER = "farkas.batch.work:verify"
 KILL_S = 0.75  # after the timeout: the worker's own alarm comes at 0.25
 CPU_SHARE_S = 1.0  # of CPU time above the timeout: one core, and some threads that end
 
@@ -29,7 +30,7 @@ class Plan:
     certify: bool = False
     again: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    verifier: str = "farkas.batch.work:verify"
+    verifier: str = VERIFIER
 
     def timeout(self, row: Row) -> float:
         return min(row.timeout_s, math.inf if self.timeout_s is None else self.timeout_s)

@@ -21,7 +21,9 @@ from farkas.process import THREAD_VARIABLES
 class Pool:
     """Use as a context; leaving it kills whatever still runs."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, *, warm: bool = True) -> None:
+        """warm: the parent of all workers imports what verifiers need before it forks the first one."""
+        self._warm = "warm" if warm else "cold"
         self._environment = dict(os.environ if environment is None else environment)
         self._running: dict[str, Task] = {}
         self._channel: socket.socket | None = None
@@ -112,8 +114,8 @@ class Pool:
         threads = dict.fromkeys((*THREAD_VARIABLES, "MALLOC_ARENA_MAX"), "1")
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "farkas.batch.zygote", str(theirs.fileno())], pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL, start_new_session=True,
+                [sys.executable, "-m", "farkas.batch.zygote", str(theirs.fileno()), self._warm],
+                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**self._environment, **threads, "PYTHONPATH": path},
             )  # fmt: skip
         self._channel = ours

@@ -259,15 +259,16 @@ def preload() -> None:
     gc.freeze()
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, *, warm: bool) -> None:
     """Serves the driver at the other end of a socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     channel = socket.socket(fileno=descriptor)
-    preload()
+    if warm:
+        preload()
     Zygote(channel).serve()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), warm=sys.argv[2] == "warm")

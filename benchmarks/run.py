@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))  # a checkout needs no installation
 
 from farkas.batch import command, procfs  # noqa: E402
 from farkas.batch.export import COLUMNS  # noqa: E402
-from farkas.batch.plan import Plan  # noqa: E402
+from farkas.batch.plan import VERIFIER, Plan  # noqa: E402
 from farkas.batch.records import Result as Stored  # noqa: E402
 from farkas.batch.records import Row  # noqa: E402
 from farkas.batch.rows import Result, line, row_of, summary  # noqa: E402
@@ -38,7 +38,6 @@ from farkas.batch.work import WITNESS  # noqa: E402
 from farkas.specs.tokens import decompressed  # noqa: E402
 from farkas.specs.vnnlib2 import is_version_2  # noqa: E402
 
-VERIFIER = "farkas.batch.work:verify"
 WITNESS_LIMIT_S = 600.0
 UNREAD = "unread: VNN-LIB 2.x"
 

@@ -15,7 +15,7 @@ HERE = "tests.batch.misbehaving:"
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
-    with Pool() as found:
+    with Pool(warm=False) as found:
         yield found
 
 
@@ -102,7 +102,7 @@ def gone(pid: int) -> None:
 
 
 def test_a_zygote_that_is_killed_loses_what_ran_and_is_replaced(tmp_path: Path) -> None:
-    with Pool() as pool:
+    with Pool(warm=False) as pool:
         outcome = run(pool, tmp_path, "kills_its_parent")
         assert outcome.end is End.LOST and outcomes.is_worth_another_try(outcome)
         assert values(run(pool, tmp_path, "kills_its_parent"), tmp_path) == ("unsat", "")
@@ -120,7 +120,7 @@ def test_a_command_is_a_task_too(pool: Pool, tmp_path: Path) -> None:
 
 
 def test_leaving_the_pool_kills_what_still_runs(tmp_path: Path) -> None:
-    with Pool() as pool:
+    with Pool(warm=False) as pool:
         arguments = {"property": str(tmp_path / "q"), "timeout_s": 0.5}
         pool.start(Task("t", str(tmp_path / "t"), Limits(600.0), HERE + "leaves_children", arguments))
         place = tmp_path / "q.child"

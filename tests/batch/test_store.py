@@ -26,8 +26,9 @@ def question(k: int) -> Question:
 
 
 def attempt(run: str, k: int, verdict: str = "unsat", **more: object) -> Attempt:
+    bounds = ((0.1, -1.5, 3, 1, 2), (0.2, None, 4, 2, 2))
     asked = Attempt(f"{run}-{k}-{verdict}", run, k, question(k).key, 1.0, 5.0, None, "code", verdict, wall_s=0.25,
-                    details={"statistics": {"boxes": 7}}, bounds=((0.1, -1.5, 3, 1, 2), (0.2, None, 4, 2, 2)))  # fmt: skip
+                    details={"statistics": {"boxes": 7}}, bounds=bounds)  # fmt: skip
     return replace(asked, **more)  # type: ignore[arg-type]
 
 

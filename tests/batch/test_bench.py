@@ -1,0 +1,308 @@
+"""The driver: what is asked, what is asked again, and what a kill at any moment costs."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from farkas.batch.bench import Bench
+from farkas.batch.plan import Plan
+from farkas.batch.ports import SystemClock, SystemDisk
+from farkas.batch.records import Result, Row
+from farkas.batch.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = "tests.batch.misbehaving:"
+
+
+class Ears:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.said: list[str] = []
+
+    def done(self, result: Result) -> None:
+        self.results.append(result)
+
+    def tick(self, running: Sequence[Row], resident_bytes: int) -> None:
+        pass
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+def rows(folder: Path, count: int, timeout_s: float = 5.0) -> list[Row]:
+    """Instances of different content; how often each was asked is in the file `<k>.vnnlib.asked`."""
+    (folder / "n.onnx").write_bytes(b"network")
+    for k in range(count):
+        (folder / f"{k}.vnnlib").write_text(f"; {k}")
+    return [Row(k, "c", "n.onnx", f"{k}.vnnlib", str(folder), timeout_s) for k in range(count)]
+
+
+def asked(folder: Path, k: int) -> int:
+    place = folder / f"{k}.vnnlib.asked"
+    return place.read_text().count("x") if place.exists() else 0
+
+
+def bench(
+    store: Store, suite: Sequence[Row], verifier: str = "counting", code: str = "code", **plan: object
+) -> tuple[str, Ears]:
+    ears = Ears()
+    options = Plan(verifier=HERE + verifier, jobs=2, **plan)  # type: ignore[arg-type]
+    run = store.begin("suite", options.as_json(), {}, suite)
+    Bench(store, options, code, ears).run(run, suite)
+    return run, ears
+
+
+def verdicts(store: Store, run: str) -> list[str | None]:
+    return [None if result.attempt is None else result.attempt.verdict for result in store.results(run)]
+
+
+def test_what_is_decided_is_not_asked_again_unless_it_is_wished(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 3)
+    with Store.open(tmp_path / "s") as store:
+        first, _ = bench(store, suite)
+        second, ears = bench(store, suite, code="a later program")
+        assert verdicts(store, first) == verdicts(store, second) == ["unsat"] * 3
+        assert all(result.reused for result in ears.results)
+        assert [asked(tmp_path, k) for k in range(3)] == [1, 1, 1]
+        bench(store, suite, again=True)
+        assert [asked(tmp_path, k) for k in range(3)] == [2, 2, 2]
+
+
+def test_the_same_content_under_other_names_is_the_same_question(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 2)
+    (tmp_path / "1.vnnlib").write_bytes((tmp_path / "0.vnnlib").read_bytes())
+    with Store.open(tmp_path / "s") as store:
+        run, _ = bench(store, suite)
+        assert verdicts(store, run) == ["unsat", "unsat"]
+        assert asked(tmp_path, 0) + asked(tmp_path, 1) == 1
+        (tmp_path / "1.vnnlib").write_text("; other now")
+        bench(store, suite)
+        assert asked(tmp_path, 0) + asked(tmp_path, 1) == 2
+
+
+def test_a_longer_timeout_retries_what_ran_out_of_time_and_a_shorter_one_does_not(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 1, timeout_s=10.0)
+    with Store.open(tmp_path / "s") as store:
+        for timeout_s, expected in ((5.0, 1), (5.0, 1), (2.0, 1), (6.0, 2), (None, 3), (6.0, 3)):
+            bench(store, suite, "undecided", timeout_s=timeout_s)
+            assert asked(tmp_path, 0) == expected, timeout_s
+
+
+def test_an_answer_without_a_certificate_is_none_where_one_is_wanted(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 1)
+    with Store.open(tmp_path / "s") as store:
+        bench(store, suite)
+        bench(store, suite, certify=True)
+    assert asked(tmp_path, 0) == 2
+
+
+def test_another_semantics_is_another_question(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 1)
+    with Store.open(tmp_path / "s") as store:
+        bench(store, suite)
+        bench(store, suite, semantics="real")
+    assert asked(tmp_path, 0) == 2
+
+
+def test_a_missing_file_is_an_error_of_its_instance(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 2)
+    (tmp_path / "0.vnnlib").unlink()
+    with Store.open(tmp_path / "s") as store:
+        run, ears = bench(store, suite)
+        assert verdicts(store, run) == ["error", "unsat"]
+        missing = next(result.attempt for result in ears.results if result.row.number == 0)
+        assert missing is not None and "0.vnnlib: No such file" in missing.message
+
+
+def test_a_worker_that_the_kernel_kills_gets_a_second_try_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s") as store:
+        run, _ = bench(store, rows(tmp_path, 1), "dies_by_the_kernel")
+        assert verdicts(store, run) == ["unknown"]
+    assert asked(tmp_path, 0) == 2
+
+
+def test_the_parent_of_all_workers_may_be_killed(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s") as store:
+        run, _ = bench(store, rows(tmp_path, 1), "kills_its_parent")
+        assert verdicts(store, run) == ["unsat"]
+    assert asked(tmp_path, 0) == 2
+
+
+# What fails around it
+
+
+class Full(SystemDisk):
+    """No room for some writes, then there is."""
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last, self.count = first, last, 0
+
+    def append(self, path: Path, data: bytes) -> None:
+        self.count += 1
+        if self.first <= self.count < self.last:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().append(path, data)
+
+
+class Stepping(SystemClock):
+    """Wall-clock time that jumps back and forth by years; sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self.slept = 0
+
+    def now(self) -> float:
+        return random.Random(time.monotonic()).uniform(0, 4e9)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += 1
+
+
+def test_a_full_disk_is_waited_out_and_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
+    suite = rows(tmp_path, 4)
+    clock, disk, ears = Stepping(), Full(3, 8), Ears()
+    plan = Plan(verifier=HERE + "counting", jobs=2)
+    with Store.open(tmp_path / "s", clock=clock, disk=disk) as store:
+        run = store.begin("suite", {}, {}, suite)
+        Bench(store, plan, "code", ears, clock=clock, disk=disk).run(run, suite)
+        assert verdicts(store, run) == ["unsat"] * 4
+    assert clock.slept >= 5
+    assert [said for said in ears.said if "waiting for room" in said]
+    assert [asked(tmp_path, k) for k in range(4)] == [1] * 4
+
+
+def test_a_clock_that_steps_changes_no_duration_and_no_verdict(tmp_path: Path) -> None:
+    suite, clock = rows(tmp_path, 3), Stepping()
+    with Store.open(tmp_path / "s", clock=clock) as store:
+        run = store.begin("suite", {}, {}, suite)
+        Bench(store, Plan(verifier=HERE + "counting"), "code", Ears(), clock=clock).run(run, suite)
+        store.end(run, "finished")
+        results = list(store.results(run))
+    assert all(result.attempt is not None and 0 < result.attempt.wall_s < 5 for result in results)
+
+
+def test_a_store_that_is_damaged_in_the_middle_is_made_anew_and_the_run_goes_on(tmp_path: Path) -> None:
+    suite, ears = rows(tmp_path, 3), Ears()
+    with Store.open(tmp_path / "s") as store:
+        bench(store, suite)
+        store._sql.execute("UPDATE attempt SET verdict = 'sat'")  # behind the back of its digests
+        run = store.begin("suite", {}, {}, suite)
+        runner = Bench(store, Plan(verifier=HERE + "counting"), "code", ears)
+        runner.run(run, suite)
+        assert verdicts(runner.store, run) == ["unsat"] * 3
+        runner.store.close()
+    assert [asked(tmp_path, k) for k in range(3)] == [1] * 3
+    assert any("made anew" in said for said in ears.said)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from farkas.batch import command
+from farkas.batch.plan import Plan
+from farkas.batch.store import Store
+from farkas.batch.suites import BadSuite
+suite, place, verifier = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+plan = Plan(verifier=verifier, jobs=1)
+with Store.open(place) as store:
+    rows = command.chosen(suite, place, [])
+    resume = bool(store.runs()) and sys.argv[4] == "resume"
+    done = command.start(store, suite, rows, plan, resume=resume,
+                         watcher=lambda left: command.for_people(left, sys.stdout, live=False))
+    sys.exit(130 if done.interrupted else 0)
+"""
+
+
+def driver(folder: Path, verifier: str, mode: str = "resume") -> "subprocess.Popen[bytes]":
+    words = [sys.executable, "-c", DRIVER, str(folder), str(folder / "s"), HERE + verifier, mode]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def folder_suite(folder: Path, count: int) -> None:
+    rows(folder, count)
+    (folder / "instances.csv").write_text("".join(f"n.onnx,{k}.vnnlib,5\n" for k in range(count)))
+
+
+def test_a_driver_that_is_killed_again_and_again_loses_nothing_and_repeats_what_was_in_flight(tmp_path: Path) -> None:
+    count, kills, dice = 40, 6, random.Random(7)
+    folder_suite(tmp_path, count)
+    for _ in range(kills):
+        process = driver(tmp_path, "slow")
+        wanted = min(total(tmp_path, count) + dice.randint(0, 4), count - 1)
+        while total(tmp_path, count) < wanted:
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0.0, 0.2))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert driver(tmp_path, "slow").wait(60) == 0
+    with Store.open(tmp_path / "s") as store:
+        runs = store.runs()
+        assert [run.state for run in runs] == ["finished"]
+        assert verdicts(store, runs[0].id) == ["unsat"] * count
+    repeated = sum(asked(tmp_path, k) - 1 for k in range(count))
+    assert all(asked(tmp_path, k) >= 1 for k in range(count))
+    assert repeated <= kills  # one instance at a time was in flight
+
+
+def total(folder: Path, count: int) -> int:
+    return sum(asked(folder, k) for k in range(count))
+
+
+def test_an_interrupt_writes_everything_and_resume_goes_on(tmp_path: Path) -> None:
+    folder_suite(tmp_path, 12)
+    process = driver(tmp_path, "slow")
+    place = tmp_path / "2.vnnlib.asked"
+    end = time.monotonic() + 30
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(30) == 130
+    with Store.open(tmp_path / "s") as store:
+        (run,) = store.runs()
+        assert run.state == "interrupted"
+        before = [verdict for verdict in verdicts(store, run.id) if verdict]
+        assert 2 <= len(before) < 12
+    assert driver(tmp_path, "slow").wait(60) == 0
+    with Store.open(tmp_path / "s") as store:
+        (run,) = store.runs()
+        assert verdicts(store, run.id) == ["unsat"] * 12
+    assert sum(asked(tmp_path, k) - 1 for k in range(12)) <= 1
+
+
+def test_two_drivers_on_one_store_share_the_work(tmp_path: Path) -> None:
+    folder_suite(tmp_path, 12)
+    both = [driver(tmp_path, "slow", "new") for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    with Store.open(tmp_path / "s") as store:
+        assert [verdicts(store, run.id) for run in store.runs()] == [["unsat"] * 12] * 2
+    assert [asked(tmp_path, k) for k in range(12)] == [1] * 12
+
+
+def test_a_row_that_is_replaced_keeps_its_number(tmp_path: Path) -> None:
+    """Instances are entered by number, whatever the order in which they end."""
+    suite = [replace(row, number=9 - row.number) for row in rows(tmp_path, 3)]
+    with Store.open(tmp_path / "s") as store:
+        run, _ = bench(store, suite)
+        found = [(result.row.number, result.row.vnnlib) for result in store.results(run)]
+    assert found == [(7, "2.vnnlib"), (8, "1.vnnlib"), (9, "0.vnnlib")]
+
+
+@pytest.mark.parametrize("verifier", ["faults", "hoards"])
+def test_one_instance_never_takes_another_with_it(verifier: str, tmp_path: Path) -> None:
+    suite = rows(tmp_path, 2, timeout_s=0.5)
+    with Store.open(tmp_path / "s") as store:
+        run, _ = bench(store, suite, verifier, memory_bytes=300 << 20)
+        assert all(verdict in ("error", "unknown", "timed-out") for verdict in verdicts(store, run))
+        run, _ = bench(store, suite, "counting", again=True)
+        assert verdicts(store, run) == ["unsat", "unsat"]
