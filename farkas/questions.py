@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from farkas.ir.errors import FarkasError
 from farkas.ir.graph import Graph
+from farkas.ir.isomorphism import difference
 from farkas.ir.joined import Part
 from farkas.ir.onnx_import import load_onnx
 from farkas.specs.query import Property, Semantics
-from farkas.specs.vnnlib2_document import Document, NetworkDeclaration, Tensor, UnsupportedQuery
+from farkas.specs.vnnlib2_document import ISOMORPHIC_TO, Document, NetworkDeclaration, Tensor, UnsupportedQuery
 from farkas.specs.witness import Named
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ def bind(document: Document, given: Mapping[str, NetworkLike]) -> tuple[Part, ..
     _require_all(document.networks, models, given)
     for network in document.networks:
         _fit(network, given[network.model].graph)
+    for network in document.networks:
+        if network.relation == ISOMORPHIC_TO:
+            _fit_structure(network, given[network.other].graph, given[network.name].graph)
     is_named = len(document.networks) > 1
     return tuple(_part(network, given[network.model], is_named=is_named) for network in document.networks)
 
@@ -152,6 +156,17 @@ def _fit(network: NetworkDeclaration, graph: Graph) -> None:
             )
         for tensor, name in zip(tensors, found, strict=True):
             _fit_tensor(network.name, tensor, graph, name)
+
+
+def _fit_structure(network: NetworkDeclaration, first: Graph, graph: Graph) -> None:
+    """Raises Mismatch where the files of isomorphic networks are different graphs."""
+    found = difference(first, graph)
+    if found is not None:
+        line, _ = network.inputs[0].place
+        raise Mismatch(
+            f"line {line}: network '{network.name}' is declared isomorphic to '{network.other}', whose graph differs: "
+            f"{found} (the first is '{network.other}'); without (isomorphic-to {network.other}) any two networks do"
+        )
 
 
 def _fit_tensor(network: str, tensor: Tensor, graph: Graph, name: str) -> None:
