@@ -57,7 +57,7 @@ def save(spec: Spec, path: FilePath, version: str = "2.0") -> bytes:
     """
     place = Path(path)
     if version == "2.0":
-        data = document(spec.normal).encode()
+        data = document(spec.normal, real=spec.semantics is Semantics.REAL).encode()
         for name, network in _made_here(spec).items():
             write_bytes(_beside(place, f".{name}.onnx"), network.data)
     elif version == "1.0":

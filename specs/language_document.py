@@ -26,9 +26,9 @@ def models(copies: Sequence[Copy]) -> list[int]:
     return [next(k for k, first in enumerate(copies) if first.is_like(copy)) for copy in copies]
 
 
-def document(normal: NormalForm) -> str:
-    """The text of the file."""
-    calls, real = names(normal.copies), normal.is_real_only
+def document(normal: NormalForm, *, real: bool = False) -> str:
+    """The text of the file; real: all tensors are declared so, even where the networks could be executed."""
+    calls, real = names(normal.copies), real or normal.is_real_only
     declared: list[NetworkDeclaration] = []
     starts = (0, 0)
     for number, (copy, model) in enumerate(zip(normal.copies, models(normal.copies), strict=True)):

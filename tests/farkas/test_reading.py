@@ -68,7 +68,7 @@ def test_given_and_prove_say_what_the_property_does(written: Written) -> None:
         assert [len(case.disjuncts) for case in by_hand] == [len(case.disjuncts) for case in spec.property.cases]
 
 
-def test_variables_have_the_names_of_the_file() -> None:
+def test_variables_have_the_names_of_the_file_and_its_semantics(tmp_path: Path) -> None:
     text = """
         (vnnlib-version <2.0>)
         (declare-network f (declare-input A real [1,2]) (declare-output B real [1,1]))
@@ -84,7 +84,8 @@ def test_variables_have_the_names_of_the_file() -> None:
     names = [slot.entry[0].entry(slot.entry[1]) for copy in spec.normal.copies for slot in copy.slots if slot.entry]
     assert names == ["A[0, 0]", "A[0, 1]", "C[0, 0]", "C[0, 1]"]
     assert spec.check(timeout=20).semantics is Semantics.REAL
-    assert "D" not in repr(spec.given)
+    spec.save(tmp_path / "again.vnnlib")
+    assert from_vnnlib(tmp_path / "again.vnnlib", net).semantics is Semantics.REAL
 
 
 def test_a_hidden_tensor_is_an_output_of_the_network() -> None:

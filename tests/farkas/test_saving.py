@@ -120,6 +120,44 @@ def test_a_joined_file_is_certified(tmp_path: Path) -> None:
     assert isinstance(answer, fk.Holds) and answer.evidence == "certified"
 
 
+def test_a_map_in_front_of_a_network_is_saved_with_it(tmp_path: Path) -> None:
+    """The network at (t + s, t - s / 3) is another network, of t and s, which the saved files are about."""
+    net = network((1, 2), (1, 1), 2)
+    x = fk.var((2,), name="x", labels=("t", "s"))
+    mixed = [[x.t + x.s, x.t - x.s / 3]]
+    spec = fk.Spec([fk.between(-1, x, 1)], prove=net(mixed)[0, 0] <= "1/2")
+    answer = spec.check(timeout=20)
+    assert isinstance(answer, fk.Violated) and answer.semantics.value == "real"
+    spec.save(tmp_path / "mixed.vnnlib")
+    made = fk.load(tmp_path / "mixed.N.onnx")
+    assert is_real_only(made.data) and "semantics unless told otherwise: real" in made.info()
+    assert isinstance(fk.verify(made, tmp_path / "mixed.vnnlib", timeout=20), fk.Violated)
+    with pytest.raises(FarkasError, match="preserves the reals only"):
+        fk.verify(made, tmp_path / "mixed.vnnlib", semantics="f32-any")
+    spec.save(tmp_path / "flat.vnnlib", version="1.0")
+    answer = fk.verify(fk.load(tmp_path / "flat.onnx"), tmp_path / "flat.vnnlib", timeout=20)
+    assert isinstance(answer, fk.Violated)
+    (named, *_) = lift(tmp_path / "flat.json", answer).named
+    t, s = named["t"], named["s"]
+    assert outputs_at(net, [t + s, t - s / 3]) == answer.replay.outputs and answer.replay.outputs[0] > Q(1, 2)
+
+
+def test_units_are_taken_back(tmp_path: Path) -> None:
+    """The network reads hundredths less 2: x = 100 (z + 2), so a witness z of the saved file is one of x."""
+    net = network((1, 2), (1, 2), 4)
+    x = fk.var((2,), name="x", labels=("first", "second"))
+    z = [x / 100 - 2]
+    y = net(z)
+    spec = fk.Spec([fk.between(100, x, 300), x.first + x.second <= 350], prove=y[0, 0] - y[0, 1] <= -10)
+    spec.save(tmp_path / "units.vnnlib", version="1.0")
+    answer = fk.verify(fk.load(tmp_path / "units.onnx"), tmp_path / "units.vnnlib", timeout=20)
+    assert isinstance(answer, fk.Violated)
+    lifted = lift(tmp_path / "units.json", answer)
+    (named, *_) = lifted.named
+    assert named.values == tuple(100 * (value + 2) for value in lifted.inputs)
+    assert all(100 <= value <= 300 for value in named.values) and sum(named.values) <= 350
+
+
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     two_copies().save(tmp_path / "pair.vnnlib", version="1.0")
     point = Witness(("0",) * 3, ("0",) * 6)
