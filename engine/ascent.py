@@ -174,7 +174,7 @@ def _walk(board: Board, target: Indices, steps: int, limit: Budget) -> Iterator[
         share = np.maximum(1.0, free * 0.3 * ascent.rng.random((runs, 1)) ** 2 / (1 + number)) / np.maximum(free, 1)
         moved = ascent.rng.random(points.shape) < share * influence / influence.mean(axis=1, keepdims=True).clip(1e-300)
         end = np.where(ascent.rng.random(points.shape) < 0.5, ascent.lower[case], ascent.upper[case])
-        tried = ascent.ties.points(np.where(moved, end, points))
+        tried = ascent.kept(np.where(moved, end, points), case)
         slack = ascent.slack(tried, case)
         yield board.record(target, tried, slack)
         if limit.is_spent:

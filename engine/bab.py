@@ -266,6 +266,7 @@ class Search:
             asarray(block.lower[:, net.kept]),
             asarray(block.upper[:, net.kept]),
             influence=True,
+            ball=None if self.family.ball is None else self.family.ball.on(block.case, asarray),
         )
         x_rows = None if self.family.x_rows is None else asarray(self.family.x_rows)
         return worker, refined, worker.bound(refined.boxes, asarray(self.family.y_rows), x_rows, RULES), None
@@ -294,6 +295,9 @@ class Search:
         if inputs.shape[2]:
             coef = inputs[still, verdict.open_rule[still], verdict.open_row[still]]
             corners = np.asarray(np.where(coef > 0, corners, block.x_upper[still]))
+            if self.family.ball is not None:
+                deepest = self.family.ball.lowest(coef, block.case[still])
+                corners = np.clip(deepest, block.x_lower[still], block.x_upper[still])
         return corners
 
     def _sifted(self, block: Block, corners: Matrix, verdict: Refutations, still: Any) -> Any:

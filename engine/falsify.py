@@ -113,7 +113,8 @@ class Attack:
                 return
             _, gradient = self.ascent.rise(points, case, any_disjunct, any_disjunct == 0)
             lower, upper = self.points_lower[case], self.points_upper[case]
-            points = self.ties.points(np.clip(points + step * (upper - lower) * np.sign(gradient), lower, upper))
+            points = np.clip(points + step * (upper - lower) * np.sign(gradient), lower, upper)
+            points = self.ascent.kept(points, case)
             step *= 0.85
             yield self._best(points, case, 8)
 
@@ -125,7 +126,7 @@ class Attack:
         return strong(self.ascent, Budget.of(max(0.0, min(share_s, budget.left_s))))
 
     def _best(self, points: Matrix, case: Indices, count: int) -> list[Candidate]:
-        points = self.ties.points(np.clip(points, self.points_lower[case], self.points_upper[case]))
+        points = self.ascent.kept(np.clip(points, self.points_lower[case], self.points_upper[case]), case)
         slack = self.slack(points, case)
         order = np.argsort(-slack, kind="stable")[:count]
         return [Candidate(int(case[i]), points[i], float(slack[i])) for i in order]

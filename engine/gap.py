@@ -120,17 +120,20 @@ class Sieve:
             self._band = float(finite.max(initial=0.0))
         return self._band
 
-    def _rows(self, net: Prepared, lower: Matrix, upper: Matrix, rules: tuple[int, ...] = (ADAPTIVE,)) -> Any:
+    def _rows(
+        self, net: Prepared, lower: Matrix, upper: Matrix, rules: tuple[int, ...] = (ADAPTIVE,), case: Any = None
+    ) -> Any:
         asarray = self.backend.asarray
         unknown = np.full((len(lower), net.width), np.inf)
         worker = Propagator(net, rules[:1])
-        refined = worker.refine(asarray(lower), asarray(upper), asarray(-unknown), asarray(unknown))
+        ball = None if self.family.ball is None or case is None else self.family.ball.on(case, asarray)
+        refined = worker.refine(asarray(lower), asarray(upper), asarray(-unknown), asarray(unknown), ball=ball)
         x_rows = None if self.family.x_rows is None else asarray(self.family.x_rows)
         rows = worker.bound(refined.boxes, asarray(self.family.y_rows), x_rows, rules)
         return (worker, refined, rows), self.backend.to_numpy(rows.value)[:, 0]
 
     def _refuted(self, net: Prepared, lower: Matrix, upper: Matrix, case: Any, margin: float) -> Refutations:
-        (worker, refined, rows), _ = self._rows(net, lower, upper, RULES)
+        (worker, refined, rows), _ = self._rows(net, lower, upper, RULES, case)
         thresholds = self.backend.asarray(self.family.thresholds[case])
         return Refutations(self.family, margin, self.backend, worker, refined, rows, thresholds)
 

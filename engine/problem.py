@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, lcm
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,12 @@ import numpy.typing as npt
 from farkas.ir.errors import FarkasError
 from farkas.specs.query import Atom, Case
 
+if TYPE_CHECKING:
+    from farkas.engine.ball import Ellipsoid
+
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 GRID_BITS = 32
 GRID = 2.0**-GRID_BITS
@@ -41,7 +46,7 @@ class Family:
     x_rows (R, n0), y_rows (R, m), x_rows None when no atom reads an input; thresholds (cases, R), rounded up;
     strict (R,): whether the atom is strict (a bound that reaches its threshold then refutes it);
     disjuncts: row indices per disjunct, in the order of the case; members: indices of the cases in the query;
-    lower, upper: (cases, n0) root boxes on the grid.
+    lower, upper: (cases, n0) root boxes on the grid; ball: what else is known of the points that violate.
     """
 
     x_rows: Matrix | None
@@ -52,6 +57,7 @@ class Family:
     members: tuple[int, ...]
     lower: Matrix
     upper: Matrix
+    ball: Ellipsoid | None = None
 
     @property
     def constant(self) -> npt.NDArray[np.bool_]:

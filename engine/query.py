@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from farkas.engine.ball import within
 from farkas.engine.problem import LARGEST, Family, Matrix, families, grid_down, grid_up
 from farkas.ir.core import Program
 from farkas.ir.errors import FarkasError
@@ -110,7 +111,9 @@ class Query:
 
     @cached_property
     def families(self) -> list[Family]:
-        return families(self.property.cases, self.sets.grid, self.property.columns, frozenset(self.sets.empty))
+        prop = self.property
+        found = families(prop.cases, self.sets.grid, prop.columns, frozenset(self.sets.empty))
+        return [within(family, prop) for family in found] if prop.monomials else found
 
 
 @dataclass(frozen=True, eq=False)

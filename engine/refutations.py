@@ -202,4 +202,5 @@ def select(boxes: Boxes, index: Any) -> Boxes:
         {v: e[index] for v, e in boxes.error.items()},
         {},
         boxes.empty[index],
+        None if boxes.ball is None else boxes.ball.take(index),
     )

@@ -67,7 +67,12 @@ class Ascent:
         """The points as binary32 numbers of the boxes of their cases."""
         with np.errstate(over="ignore"):
             rounded = points.astype(np.float32).astype(np.float64)
-        return self.ties.points(np.clip(rounded, self.lower[case], self.upper[case]))
+        return self.kept(np.clip(rounded, self.lower[case], self.upper[case]), case)
+
+    def kept(self, points: Matrix, case: Indices) -> Matrix:
+        """The points on what the property says of all inputs: ties, an ellipsoid."""
+        points, ball = self.ties.points(points), self.objective.family.ball
+        return points if ball is None else ball.project(points, case)
 
     def anywhere(self, case: Indices) -> Matrix:
         """Random points, a quarter of their coordinates at an end of the box."""

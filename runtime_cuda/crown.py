@@ -78,9 +78,28 @@ class Rows:
     neurons: dict[int, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """All points that are asked about lie in sum over i of (x_i - centre_i)^2 / scale_i <= radius^2.
+
+    centre (n0,); scale (n0,): 0 where an input is not restricted, else rounded up; radius (B,) by box.  A row a x is at
+    least a centre - radius sqrt(sum a_i^2 scale_i) there (Cauchy and Schwarz); bounds hold on these points alone.
+    """
+
+    centre: Any
+    scale: Any
+    radius: Any
+
+    def take(self, index: Any) -> Ball:
+        return Ball(self.centre, self.scale, self.radius[index])
+
+
 @dataclass(eq=False)
 class Boxes:
-    """A batch of boxes under refinement: bounds and magnitudes per node, filled in network order."""
+    """A batch of boxes under refinement: bounds and magnitudes per node, filled in network order.
+
+    ball: what else is known of the points that are asked about.
+    """
 
     x_lower: Any
     x_upper: Any
@@ -90,6 +109,7 @@ class Boxes:
     error: dict[int, Any]
     lines: dict[int, Lines | ProductLines]
     empty: Any
+    ball: Ball | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +183,19 @@ class Propagator:
         self.outputs = outputs
         self.execution = execution
 
-    def refine(self, x_lower: Any, x_upper: Any, lower: Any, upper: Any, *, influence: bool = False) -> Refined:
+    def refine(
+        self,
+        x_lower: Any,
+        x_upper: Any,
+        lower: Any,
+        upper: Any,
+        *,
+        influence: bool = False,
+        ball: Ball | None = None,
+    ) -> Refined:
         """Bounds of every refined node over the boxes, never looser than the inherited `lower`, `upper` (B, width).
 
-        x_lower, x_upper: (B, n0). Sound for every execution of the prepared semantics.
+        x_lower, x_upper: (B, n0). Sound for every execution of the prepared semantics (on points of the `ball`).
         """
         xp, net = self.xp, self.net
         count = len(net.nodes)
@@ -179,6 +208,7 @@ class Propagator:
             {},
             {},
             xp.zeros(x_lower.shape[0], dtype=bool),
+            ball,
         )
         new_lower, new_upper = xp.array(lower), xp.array(upper)
         found: dict[int, tuple[Any, Any, Any]] = {}
@@ -386,8 +416,9 @@ class Propagator:
         xp, net = self.xp, self.net
         batch = boxes.x_lower.shape[0]
         chosen = Boxes(
-            boxes.x_lower, boxes.x_upper, boxes.lower, boxes.upper, boxes.magnitude, boxes.error, {}, boxes.empty
-        )
+            boxes.x_lower, boxes.x_upper, boxes.lower, boxes.upper, boxes.magnitude, boxes.error, {}, boxes.empty,
+            boxes.ball,
+        )  # fmt: skip
         for r, node in enumerate(net.nodes):
             if isinstance(node, Relu):
                 chosen.lines[r] = lines(
@@ -461,7 +492,23 @@ class Propagator:
         # The radius, and what the rounding of either product may come to.
         reach = up(radius + engine_gamma(2 * self.net.sizes[0]) * up(abs(mid) + radius))
         value = const + _dot(rows, mid) - _dot(abs(rows), reach)
+        if boxes.ball is not None:
+            other = self._on_ball(boxes.ball, rows, const, mid, reach)
+            value = self.xp.where(other > value, other, value)  # a NaN bounds nothing
         return Rows(value - 64 * U64 * abs(value) - TINY, rows, const, neurons)
+
+
+    def _on_ball(self, ball: Ball, rows: Any, const: Any, mid: Any, reach: Any) -> Any:
+        """The minimum of the rows over the ball, and over the box in the inputs that it does not restrict."""
+        xp = self.xp
+        held, gamma = ball.scale > 0, engine_gamma(2 * self.net.sizes[0])
+        batch = mid.shape[0]
+        middle = xp.where(held, xp.broadcast_to(ball.centre, mid.shape), mid)
+        reach = xp.where(held, up(gamma * abs(middle)), reach)
+        length = xp.sqrt(_dot(rows * rows, xp.broadcast_to(ball.scale, (batch, len(ball.scale)))))
+        # What underflows in a square is below 2^-1022, of its root below 2^-480 with up to 2^60 inputs.
+        length = up(length * (1.0 + gamma)) + 2.0**-480
+        return const + _dot(rows, middle) - _dot(abs(rows), reach) - up(ball.radius[:, None, None] * length)
 
 
 def _by_rule(xp: Any, values: Any) -> Any:
