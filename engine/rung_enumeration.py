@@ -103,7 +103,7 @@ class EnumerationRung:
         if self.query.semantics is not Semantics.F32_ANY:
             return None
         try:
-            return OnRuntime(runtime_of(self.query.parts))
+            return OnRuntime(runtime_of(self.query.parts), self.query.ties.columns)
         except RuntimeFailure:
             return None
 
@@ -161,14 +161,15 @@ class EnumerationRung:
 
 @dataclass(frozen=True, eq=False)
 class OnRuntime:
-    """onnxruntime as an executor of points, in an order of its own."""
+    """onnxruntime as an executor of points, in an order of its own; columns: what each input of the networks is."""
 
     runtime: Loaded
+    columns: tuple[int, ...]
     compiled: bool = False
     batch: int = 64
 
     def run(self, x: Float32) -> Float32:
-        return self.runtime.run(x)
+        return self.runtime.run(x[..., self.columns])
 
     def ranges(self, lower: Float32, upper: Float32) -> tuple[Float32, Float32]:
         """Nothing is known of boxes."""

@@ -12,6 +12,7 @@ from farkas.engine.options import Options
 from farkas.engine.problem import Family, families
 from farkas.engine.query import Query
 from farkas.engine.replay import Replayer
+from farkas.engine.rung_enumeration import enumeration_rung
 from farkas.engine.ties import Ties, tied_box
 from farkas.engine.tree import ClosedTree
 from farkas.engine.verdict import Holds, Violated
@@ -132,6 +133,24 @@ def test_a_point_that_only_the_reduced_box_holds_is_no_witness() -> None:
     assert replayer.attempt(0, wide, np.array([0.75, 0.75])) is None
     found = replayer.attempt(0, wide, np.array([0.5, 0.75]))
     assert found is not None and found.inputs == (Fraction(1, 2), Fraction(1, 2), Fraction(3, 4))
+
+
+def test_what_onnxruntime_is_asked_of_is_all_inputs() -> None:
+    """The rung `enumeration` has free points; onnxruntime runs each network by itself, on all of its inputs."""
+    query = Query.of(pair(), Property(3, 2, (swapped([0, 0, 0], [1, 1, Fraction(1, 2)]),)), Semantics.F32_ANY)
+    (box,) = query.property.cases
+    runs = enumeration_rung(query, Options()).runtime
+    assert runs is not None
+    x = np.array([[0.25, 0.5], [1.0, 0.125]], dtype=np.float32)
+    assert runs.run(x).tolist() == [[0.25, 0.75], [1.0, 1.125]]
+    assert replay_of(query, box, (Fraction(1, 4), Fraction(1, 2))) == (Fraction(1, 4), Fraction(1, 4), Fraction(1, 2))
+
+
+def replay_of(query: Query, box: Case, point: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    replayer = Replayer(query.graph, query.program, b"", query.semantics, query.parts, query.ties)
+    found = replayer.attempt_exact(0, box, point)
+    assert found is not None
+    return found.inputs
 
 
 def test_equal_inputs_of_one_network_alone_are_one() -> None:
