@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 import farkas as fk
+from farkas.optimum import Bounds
 from farkas.patterns_inputs import Answer, Domain, Entry, Prepare, Value, entry, named, others_near, variable
 from farkas.specs.diagnostics import fail
 
@@ -85,3 +87,16 @@ def in_range(
     if not ends:
         fail("FK601", found="no range", wanted="`low`, `high` or both", fix="low=0")
     return fk.Spec(given, prove=fk.all(ends))
+
+
+def range_of(
+    net: fk.Network, domain: Domain, *, output: Entry = 0, prepare: Prepare | None = None, **options: Any
+) -> Bounds:
+    """The least and the greatest value of an output on the domain, each as a certified interval.
+
+    options: those of `fk.bounds`: `gap`, `timeout`, `semantics`, `certificate`, `report` ...
+
+    Dutta et al., Output range analysis for deep feedforward neural networks, NFM 2018.
+    """
+    x, given = variable(net, domain)
+    return fk.bounds(entry(net(x if prepare is None else prepare(x)), output), given=given, **options)

@@ -8,8 +8,10 @@ Two answers are the same when no two different classes are the answers.  For k c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import farkas as fk
+from farkas.optimum import Optimum
 from farkas.patterns_inputs import Decision, Domain, Entry, Prepare, Value, entry, others_near, variable
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition
@@ -95,6 +97,28 @@ def lipschitz(
     (a, given), (b, more) = variable(net, domain, "a"), variable(net, domain, "b")
     moved = _moved(net, a, b, output, prepare)
     return fk.Spec([*given, *more], prove=moved <= constant * fk.linf(a - b) + slack)
+
+
+def modulus(
+    net: fk.Network,
+    domain: Domain,
+    distance: Value,
+    *,
+    output: Entry | None = None,
+    prepare: Prepare | None = None,
+    **options: Any,
+) -> Optimum:
+    """How far two outputs can be apart when the inputs are at most `distance` apart, both in the norm linf.
+
+    A certified interval.  Divided by the distance, `attained` is a lower bound of the Lipschitz constant on the domain;
+    over a domain that is no wider than the distance, `proved` bounds the variation of the output.  output: one entry,
+    None: all.  options: those of `fk.maximize`: `gap`, `timeout`, `semantics`, `certificate`, `report` ...
+
+    Virmaux and Scaman, Lipschitz regularity of deep neural networks, NeurIPS 2018.
+    """
+    (a, given), (b, more) = variable(net, domain, "a"), variable(net, domain, "b")
+    near = [*given, *more, fk.linf(a - b) <= distance]
+    return fk.maximize(_moved(net, a, b, output, prepare), given=near, **options)
 
 
 def _moved(net: fk.Network, a: Tensor, b: Tensor, output: Entry | None, prepare: Prepare | None) -> Tensor:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farkas.api import FilePath
 from farkas.engine.verdict import Holds, Unknown, Violated
@@ -39,7 +39,10 @@ from farkas.specs.boxes import nearest32
 from farkas.specs.diagnostics import SpecError, fail
 from farkas.specs.query import Case
 
-CENTRE = "FK512"  # of a specification whose centre violates it
+if TYPE_CHECKING:
+    from farkas.prop_critical import CriticalResults
+
+CENTRE = "FK517"  # of a specification whose centre violates it
 
 Value = object
 Reporter = Callable[[Row], None]
@@ -70,6 +73,10 @@ class Prop:
         """All choices of the parameters' values, the last parameter fastest."""
         return [dict(zip(self.params, values, strict=True)) for values in product(*self.params.values())]
 
+    def without(self, param: str) -> Prop:
+        """The same without values of a parameter."""
+        return replace(self, params={name: values for name, values in self.params.items() if name != param})
+
     def check(self, *, report: Reporter | None = None, **options: Any) -> Results:
         """All cells, asked: options are those of `rows`; report: called with every row as soon as it is there."""
         found: list[Row] = []
@@ -91,6 +98,15 @@ class Prop:
             Path(certificates).mkdir(parents=True, exist_ok=True)
         for point in range(len(self.points)):
             yield from self._point(point, certificates, {"timeout": timeout, **options})
+
+    def critical(self, param: str, low: Value, high: Value, **options: Any) -> CriticalResults:
+        """Up to which value of a parameter it holds, at every point and choice of the other parameters.
+
+        options: those of `Spec.critical`: `tolerance`, `timeout` (of every point), `semantics` ...
+        """
+        from farkas.prop_critical import search
+
+        return search(self, param, low, high, options)
 
     def _point(self, point: int, certificates: FilePath | None, options: Mapping[str, Any]) -> Iterator[Row]:
         """The rows of one point."""

@@ -140,15 +140,15 @@ class Results:
         return lines
 
     def __repr__(self) -> str:
-        return "\n".join([self.name, *_aligned(self.table()), *self._troubles()])
+        return "\n".join([self.name, *aligned(self.table()), *self._troubles()])
 
     def _repr_html_(self) -> str:
         head, *lines = self.table()
-        rows = "".join(f"<tr>{_cells('td', line)}</tr>" for line in lines)
+        rows = "".join(f"<tr>{cells('td', line)}</tr>" for line in lines)
         told = "".join(f"<p>{escape(line)}</p>" for line in self._troubles())
         picture = self.curve()._repr_html_() if len(self.params) == 1 else ""
         return (
-            f"<b>{escape(self.name)}</b><table style='{CSS}'><thead><tr>{_cells('th', head)}</tr></thead>"
+            f"<b>{escape(self.name)}</b><table style='{CSS}'><thead><tr>{cells('th', head)}</tr></thead>"
             f"<tbody>{rows}</tbody></table>{told}{picture}"
         )
 
@@ -159,11 +159,11 @@ class Results:
             yield f"error at point {row.point}: {detail}"
 
 
-def _aligned(table: list[list[str]]) -> Iterator[str]:
+def aligned(table: list[list[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         yield "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
 
 
-def _cells(tag: str, line: list[str]) -> str:
+def cells(tag: str, line: list[str]) -> str:
     return "".join(f"<{tag} style='text-align:right;padding:2px 8px'>{escape(cell)}</{tag}>" for cell in line)

@@ -308,3 +308,21 @@ def test_bounds_have_two_ends(magnitude: Network) -> None:
     for domain in ("01", (0, 1, 2), (0,)):
         with pytest.raises(fk.SpecError, match="FK601"):
             fk.patterns.in_range(magnitude, domain, high=1)
+
+
+# -- quantities ----------------------------------------------------------------------------------------------------
+
+
+def test_the_range_of_an_output_is_enclosed(rising: Network) -> None:
+    """relu(a) - relu(b) on [-1, 2] x [-1, 1] goes from -1 to 2."""
+    found = fk.patterns.range_of(rising, {"a": (-1, 2), "b": (-1, 1)}, gap="0.01", timeout=20)
+    low, high = found.lower, found.upper
+    assert low.proved is not None and low.attained is not None and low.proved <= -1 <= low.attained
+    assert high.proved is not None and high.attained is not None and high.attained <= 2 <= high.proved
+    assert low.attained - low.proved <= Q("0.01") and high.proved - high.attained <= Q("0.01")
+
+
+def test_the_modulus_at_a_distance_is_twice_the_distance(rising: Network) -> None:
+    found = fk.patterns.modulus(rising, (0, 1), "0.25", gap="0.01", timeout=20)
+    assert found.attained is not None and found.proved is not None
+    assert found.attained <= Q(1, 2) <= found.proved <= found.attained + Q("0.01")

@@ -224,7 +224,47 @@ def test_certificates_are_written_for_what_is_asked(classes: Network, tmp_path: 
     found = robustness(classes, ["1.4"], ("0.25", "0.5")).check(timeout=20, certificates=tmp_path / "made")
     assert all(row.evidence == "certified" for row in found.rows)
     names = {path.name for path in (tmp_path / "made").iterdir()}
-    assert {"stays-0-1.nnc", "stays-0-1.nnc.vnnlib"} <= names and not any(name.startswith("stays-0-0") for name in names)
+    assert {"stays-0-1.nnc", "stays-0-1.nnc.vnnlib"} <= names
+    assert not any(name.startswith("stays-0-0") for name in names)
+
+
+def test_critical_values_enclose_those_of_the_hand_calculation(classes: Network, tmp_path: Path) -> None:
+    """At 1.4 class 0 stays up to 0.7, at 0.9 up to 0.4, at 0.25 nowhere, and at 4 beyond all that is asked."""
+    found = robustness(classes, ["1.4", "0.9", "0.25", "4"]).critical("eps", 0, 1, tolerance="0.01", timeout=20)
+    ends = [(row.critical.holds_at, row.critical.violated_at) for row in found.rows if row.critical is not None]
+    for (holds_at, violated_at), wanted in zip(ends[:2], (Q("0.7"), Q("0.4")), strict=True):
+        assert holds_at is not None and violated_at is not None
+        assert violated_at - Q("0.01") <= holds_at < wanted < violated_at
+    assert ends[2:] == [(None, Q(0)), (Q(1), None)]
+    assert [row.outcome.value for row in found.rows] == ["holds", "holds", "violated", "holds"]
+
+    curve = found.curve(20)  # at 0, 0.05, ..., 1; no value of the grid lies in one of the intervals
+    shares = {Q(p.value): (p.holds, p.refuted) for p in curve.points}
+    assert shares[Q(0)] == (3, 1) and shares[Q("0.35")] == (3, 1)
+    assert shares[Q("0.45")] == (2, 2) and shares[Q("0.65")] == (2, 2)
+    assert shares[Q("0.75")] == (1, 3) and shares[Q(1)] == (1, 3)
+
+    found.to_csv(tmp_path / "critical.csv")
+    with (tmp_path / "critical.csv").open() as file:
+        assert [row["monotone"] for row in csv.DictReader(file)] == ["derived"] * 4
+    found.to_json(tmp_path / "critical.json")
+    assert len(json.loads((tmp_path / "critical.json").read_text())["rows"]) == 4
+    assert "holds_at" in repr(found) and "<svg" in found._repr_html_()
+
+
+def test_a_claim_of_monotonicity_is_counted_on_request_only(classes: Network) -> None:
+    """The l1 norm of few entries is bounded by the radius itself, which is seen; a square of it is not looked into."""
+
+    @fk.prop(each=[0])
+    def squared(point: int, r: object) -> fk.Spec:
+        x = fk.var(classes.input)
+        radius = fk.between(2 - r * r, x[0, 0], 2 + r * r)  # type: ignore[operator]
+        return fk.Spec([radius, x[0, 1] == 0], prove=fk.argmax(classes(x)) == 0)
+
+    found = squared.critical("r", 0, 2, tolerance="0.01", timeout=20)  # up to the root of 3/2
+    assert found.rows[0].direction is None
+    assert [p.holds for p in found.curve(2).points] == [0, 0, 0]
+    assert [p.holds for p in found.curve(2, believe=True).points] == [1, 1, 0]
 
 
 def test_a_loop_over_nothing_is_refused() -> None:
