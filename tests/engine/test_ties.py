@@ -7,7 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from farkas.checker.check import check
+from farkas.checker_fast.kernel import accelerated_kernel
 from farkas.engine.options import Options
 from farkas.engine.problem import Family, families
 from farkas.engine.query import Query
@@ -17,10 +21,14 @@ from farkas.engine.ties import Ties, tied_box
 from farkas.engine.tree import ClosedTree
 from farkas.engine.verdict import Holds, Violated
 from farkas.engine.verify import verify
+from farkas.ir.core import run_exact
 from farkas.ir.joined import Part, join
 from farkas.ir.lowering import lower
 from farkas.specs.query import Atom, Case, Property, Semantics
-from tests.nets import atom, case, dense
+from farkas.specs.vnnlib2 import read_document
+from tests.checker.nets import decimal
+from tests.engine.pieces import minimum
+from tests.nets import atom, case, dense, random_layers, seeds
 
 TIE = (atom([], 0, x=[1, 0, -1]), atom([], 0, x=[-1, 0, 1]))  # X_0 == X_2
 ANY = atom([1], 0)
@@ -189,3 +197,44 @@ def test_an_attack_finds_what_lies_on_a_tie(semantics: Semantics) -> None:
     verdict = verify(Query.of(parts, Property(10, 2, (tied,)), semantics), Options(timeout_s=10.0))
     assert isinstance(verdict, Violated)
     assert verdict.replay.inputs[:5] == verdict.replay.inputs[5:]
+
+
+SHARED = """(vnnlib-version <2.0>)
+(declare-network f (declare-input X_f real [1,2]) (declare-output Y_f real [1,1]))
+(declare-network g (declare-input X_g real [1,1]) (declare-output Y_g real [1,1]))
+(assert (and (>= X_f[0,0] -1.0) (<= X_f[0,0] 1.0) (>= X_f[0,1] -1.0) (<= X_f[0,1] 0.75)))
+(assert (and (>= X_g[0,0] -0.5) (<= X_g[0,0] 1.5) (== X_g[0,0] X_f[0,0])))
+(assert (<= (- Y_g[0,0] Y_f[0,0]) {}))
+"""
+
+
+@settings(max_examples=12)
+@given(seeds, st.sampled_from([Semantics.REAL, Semantics.F32_ANY]), st.booleans())
+def test_networks_that_share_an_input_are_compared_as_exact_rationals_say(
+    seed: int, semantics: Semantics, unsafe: bool
+) -> None:
+    """Is g(x) - f(x, z) <= c for an x in [-1/2, 1] and a z in [-1, 3/4]?  The difference as one network has the exact
+    minimum; c lies a margin beside it."""
+    rng, margin = np.random.default_rng(seed), Fraction(1, 1024)
+    (v, b), (w, c) = f = random_layers(rng, (2, 3, 1))
+    (v2, b2), (w2, c2) = g = random_layers(rng, (1, 3, 1))
+    first = np.vstack([v2 @ np.array([[1, 0]], np.float32), v]), np.concatenate([b2, b])
+    whole = dense([first, (np.hstack([w2, -w]), c2 - c)])
+    ends = (Fraction(-1, 2), Fraction(-1)), (Fraction(1), Fraction(3, 4))
+    least = minimum(whole.program, *ends, [Fraction(1)], [Fraction(0)] * 2)
+    bound = (least * 1024).__floor__() * margin + (3 if unsafe else -2) * margin
+    text = SHARED.format(decimal(bound)).encode()
+    parts = [Part(name, net.graph, net.data) for name, net in (("f", dense(f)), ("g", dense(g)))]
+    query = Query.of(parts, read_document(text).property(), semantics, text)
+    assert (query.property.inputs, query.asked.inputs) == (2, 3)
+    verdict = verify(query, Options(timeout_s=10.0, certify=True))
+    assert isinstance(verdict, Violated if unsafe else Holds), verdict
+    assert verdict.certificate is not None
+    for kernel in (None, accelerated_kernel()):
+        given_as = [(part.name, part.data) for part in parts]
+        claim = check(verdict.certificate, given_as, text, semantics=semantics.value, kernel=kernel)
+        assert (claim.verdict == "sat") == unsafe
+    if isinstance(verdict, Violated):
+        x, z, again = verdict.replay.inputs
+        assert x == again and Fraction(-1, 2) <= x <= 1 and -1 <= z <= Fraction(3, 4)
+        assert semantics is not Semantics.REAL or run_exact(whole.program, [x, z])[0] <= bound
