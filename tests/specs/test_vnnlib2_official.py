@@ -68,7 +68,8 @@ def plain(tree: Tree) -> Tree:
             return head, [plain(part) for part in parts]
         case (head, left, right):
             return head, plain(left), plain(right)
-    raise ValueError(tree)
+        case _:
+            raise ValueError(tree)
 
 
 def plain_text(written: Written) -> str:
