@@ -38,8 +38,8 @@ def assert_same(theirs: Any, ours: Document, points: Sequence[dict[tuple[str, in
     """Declarations agree, and so do the truths of all assertions at the points."""
     for their, our in zip(theirs.networks, ours.networks, strict=True):
         assert their.name == our.name
-        declared = [(t.name, tuple(t.shape), t.onnx_name.strip(chr(34))) for t in their.hidden]
-        assert declared == [(t.name, t.shape, t.onnx_name) for t in our.hidden]
+        hidden = [(t.name, tuple(t.shape), t.onnx_name.strip('"')) for t in their.hidden]
+        assert hidden == [(t.name, t.shape, t.onnx_name) for t in our.hidden]
         declared = [(t.name, tuple(t.shape)) for t in (*their.inputs, *their.outputs)]
         assert declared == [(t.name, t.shape) for t in (*our.inputs, *our.outputs)]
     for point in points:
