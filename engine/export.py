@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from textwrap import wrap
 from typing import Literal, get_args
 
 import numpy as np
@@ -171,6 +172,9 @@ def _heading(query: Query, form: Format, bounds: Bounds) -> Iterator[str]:
         yield f"{some}: a candidate only, for coefficients that are quotients or roots stand as ranges; replay it."
     else:
         yield f"{some}: a candidate only, for rows are widened by the rounding errors of every order; replay it."
+    if query.ties.is_tied:
+        yield f"{query.asked.inputs} inputs, some equal by the property: {prop.inputs} are free; one by one these are"
+        yield from wrap(" ".join(map(str, query.ties.columns)), 100)
     for warning in prop.vacuous:
         yield f"warning: {warning}"
     if query.sets.empty:

@@ -7,11 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import z3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farkas.checker.check import check
 from farkas.checker_fast.kernel import accelerated_kernel
+from farkas.engine.export import export
 from farkas.engine.options import Options
 from farkas.engine.problem import Family, families
 from farkas.engine.query import Query
@@ -197,6 +199,18 @@ def test_an_attack_finds_what_lies_on_a_tie(semantics: Semantics) -> None:
     verdict = verify(Query.of(parts, Property(10, 2, (tied,)), semantics), Options(timeout_s=10.0))
     assert isinstance(verdict, Violated)
     assert verdict.replay.inputs[:5] == verdict.replay.inputs[5:]
+
+
+def test_an_exported_file_says_which_inputs_are_free() -> None:
+    """g(x, z) - f(x) = z, so that it is 1/2 or more is impossible for z up to 1/4, and possible up to 1."""
+    for most, wanted in ((Fraction(1, 4), "unsat"), (Fraction(1), "sat")):
+        query = Query.of(pair(), Property(3, 2, (swapped([0, 0, 0], [1, 1, most]),)), Semantics.REAL)
+        text = export(query, "smt2-lra")
+        assert "; 3 inputs, some equal by the property: 2 are free; one by one these are\n; 0 0 1\n" in text
+        assert "X_1 " in text and "X_2 " not in text
+        solver = z3.Solver(ctx=z3.Context())
+        solver.from_string(text)
+        assert str(solver.check()) == wanted
 
 
 SHARED = """(vnnlib-version <2.0>)
