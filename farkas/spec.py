@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from farkas.api import FilePath, Network, verify
+from farkas.centre import require_centre
 from farkas.engine.verdict import Verdict, Violated
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition, gathered, no_condition
@@ -18,6 +19,7 @@ from farkas.specs.language_inputs import Copy
 from farkas.specs.language_numbers import exact
 from farkas.specs.language_parameters import chosen, open_parameters
 from farkas.specs.language_property import NormalForm, normal_form
+from farkas.specs.language_rounding import rounding
 from farkas.specs.language_witness import named
 from farkas.specs.query import Property, Semantics
 
@@ -27,13 +29,16 @@ class Spec:
     """`prove` holds for every input for which all of `given` do.
 
     given: conditions, or one; arrays of conditions mean all their entries.  semantics: the arithmetic, unless `check`
-    is told another one; by default that of the networks.  Raises SpecError, at the place in the
-    program where the specification is made, when it means nothing; one with parameters when it gets their values.
+    is told another one; by default that of the networks.  centre: the point that `given` is around, as values of the
+    one variable or as conditions `x == x0`; the networks are run there at once.
+    Raises SpecError, at the place in the program where the specification is made, when it means nothing or is violated
+    at its centre; one with parameters when it gets their values.
     """
 
     given: Condition | Iterable[Condition]
     prove: Condition
     semantics: Semantics | None = None
+    centre: object = None
 
     def __post_init__(self) -> None:
         given = [self.given] if isinstance(self.given, Condition) else self.given
@@ -44,6 +49,8 @@ class Spec:
         object.__setattr__(self, "given", tuple(given))
         if not self.parameters:
             _ = self.normal
+        if self.centre is not None:
+            require_centre(self)
 
     @cached_property
     def formulas(self) -> tuple[Formula, ...]:
@@ -69,7 +76,11 @@ class Spec:
                     "FK513", found=f"a value of '{name}'", wanted=found, fix="fk.parameter(name) in `given` or `prove`"
                 )
         *given, prove = chosen(self.formulas, {name: exact(value) for name, value in values.items()})
-        return Spec([Condition((), (formula,)) for formula in given], Condition((), (prove,)), self.semantics)
+        made = Spec([Condition((), (formula,)) for formula in given], Condition((), (prove,)), self.semantics)
+        object.__setattr__(made, "centre", self.centre)
+        if self.centre is not None:
+            require_centre(made, run=prove is not self.prove.formula)
+        return made
 
     @classmethod
     def told(cls, given: Condition, prove: Condition, normal: NormalForm, semantics: Semantics | None = None) -> Spec:
@@ -102,7 +113,9 @@ class Spec:
         return self._told(verify(asked, text, timeout=timeout, semantics=semantics, certificate=certificate, **options))
 
     def _told(self, verdict: Verdict) -> Verdict:
-        """The verdict with its witness by name."""
+        """The verdict with its witness by name, and with a warning about bounds that binary32 moves."""
+        if verdict.semantics.is_binary32 and (warning := rounding(self.normal)):
+            verdict = replace(verdict, warnings=(*verdict.warnings, warning))
         if not isinstance(verdict, Violated):
             return verdict
         replay = verdict.replay

@@ -90,9 +90,9 @@ def warn(code: str, *, found: str, wanted: str, fix: str) -> None:
 
 
 def here() -> Place | None:
-    """The place in the user's program: the innermost frame outside this package."""
+    """The place in the user's program: the innermost frame outside this package, and what cached properties add."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "farkas":
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("farkas", "functools"):
         frame = frame.f_back
     return None if frame is None else _place(frame)
 

@@ -122,6 +122,11 @@ _ALL = {
     "FK508": Explanation("too deeply nested", "Use fk.all and fk.any on lists instead of one operator after another."),
     "FK509": Explanation("variable that no network takes", "Every entry of a variable is an input of some network."),
     "FK510": Explanation("network that was not loaded", "Specifications are about networks that fk.load returned."),
+    "FK511": Explanation(
+        "network with several tensors",
+        "`net.input` and `net(x)` are for networks with one input and one output.  Others are called by "
+        "`net.outputs_at(a, b)`, which returns one tensor for each output.",
+    ),
     "FK512": Explanation(
         "parameter without a value",
         "A specification with fk.parameter is asked about with a value of each: spec.at(eps='0.01').check(), or "
@@ -134,10 +139,18 @@ _ALL = {
         "stands in front of the network.  Nobody runs its arithmetic, so the question is about the reals.  An input "
         "that is `a * x + b` with an entry x of its own has no such map, and every semantics.",
     ),
-    "FK511": Explanation(
-        "network with several tensors",
-        "`net.input` and `net(x)` are for networks with one input and one output.  Others are called by "
-        "`net.outputs_at(a, b)`, which returns one tensor for each output.",
+    "FK515": Explanation(
+        "centre that does not fit",
+        "The centre of a specification is the values of its one variable, or conditions `x == x0` for all entries of "
+        "all variables.",
+    ),
+    "FK516": Explanation(
+        "centre that is not given", "`given` is false at the centre, so the specification says nothing about it."
+    ),
+    "FK517": Explanation(
+        "violated at its centre",
+        "The network does not do at the centre itself what is to be proved around it: a misclassified image, say.  "
+        "There is nothing to prove; count the point as violated and go on.",
     ),
     "FK601": Explanation(
         "argument of a pattern",

@@ -200,8 +200,8 @@ def test_a_bad_specification_has_a_code_a_place_and_a_fix(code: str, bad: Callab
 
 
 def test_every_code_is_met_here_or_in_the_tests_of_spec() -> None:
-    warned, elsewhere = {"FK204"}, {"FK510", "FK511", "FK513", "FK514", *(code for code in CODES if code > "FK6")}
-    assert {code for code, *_ in BAD} | warned | elsewhere == set(CODES)
+    warned, elsewhere = {"FK204"}, {"FK510", "FK511", "FK513", "FK514", "FK515", "FK516", "FK517"}
+    assert {code for code, *_ in BAD} | warned | elsewhere == {code for code in CODES if code < "FK6"}
 
 
 def test_the_place_is_the_expression_and_not_its_line_only() -> None:

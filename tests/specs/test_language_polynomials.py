@@ -166,7 +166,7 @@ def test_entries_that_are_given_as_equal_share_their_bounds() -> None:
     assert prop.cases[0].lower == (0, 0, 0, 2, 0, Q(1, 2))
     assert prop.cases[0].upper == (1, 1, 1, 3, 1, Q(1, 2))
     assert prop.cases[0].disjuncts[0][0] == Atom(((0, Q(1)), (2, Q(-1))), (), Q(0))
-    with pytest.raises(SpecError, match="no lower bound of b.sex"):
+    with pytest.raises(SpecError, match=r"no lower bound of b\.sex"):
         spec(given_[:2], (y <= z).all())
 
 
