@@ -89,9 +89,11 @@ def _root(source: list[int], i: int) -> int:
 def _common_pairs(cases: Iterable[Case]) -> set[tuple[int, int]]:
     """(i, k), i < k, where every disjunct has X_i <= X_k and X_k <= X_i."""
     common: set[tuple[int, int]] | None = None
+    known: dict[int, tuple[int, int] | None] = {}  # by identity: the disjuncts of a property share their atoms
     for case in cases:
         for atoms in case.disjuncts:
-            below = {pair for atom in atoms if (pair := _ordered(atom)) is not None}
+            known |= {id(atom): _ordered(atom) for atom in atoms if id(atom) not in known}
+            below = {pair for atom in atoms if (pair := known[id(atom)]) is not None}
             equal = {(i, k) for i, k in below if i < k and (k, i) in below}
             common = equal if common is None else common & equal
             if not common:
@@ -119,7 +121,7 @@ class _Reduction:
             self.classes[column].append(i)
         self.monomials: dict[Monomial, int] = {}
         self.places = [self._place(monomial) for monomial in prop.monomials]
-        self.known: dict[int, Atom | None] = {}  # by identity: the disjuncts of a property share their atoms
+        self.known: dict[int, Atom | None] = {}  # by identity
 
     def _place(self, monomial: Monomial) -> int:
         """The number of a monomial over the free inputs."""
