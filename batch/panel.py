@@ -119,13 +119,13 @@ class Panel:
         self.tally.add(result)
         row = row_of(result)
         if row is not None and (row.complaints or row.verdict == "error"):
-            self._console.print(line(row), markup=False, highlight=False)
+            self._console.print(line(row), markup=False, highlight=False, soft_wrap=True)
 
     def tick(self, running: Sequence[Row], resident_bytes: int) -> None:
         self._running, self._resident = running, resident_bytes
 
     def say(self, message: str) -> None:
-        self._console.print(f"farkas: {message}", markup=False, highlight=False)
+        self._console.print(f"farkas: {message}", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
