@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from farkas.engine.problem import Family, Indices, Matrix, Vector, float_up, grid_down, grid_up
+from farkas.engine.problem import LARGEST, Family, Indices, Matrix, Vector, float_up, grid_down, grid_up
 from farkas.specs.query import Atom, Case, Monomial, Property
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Ellipsoid:
 def within(family: Family, prop: Property) -> Family:
     """The family with its ellipsoid, if there is one, and root boxes cut to that."""
     shape = ellipsoid(prop.cases, family.members, prop.monomials, prop.outputs)
-    if shape is None:
+    if shape is None or not all(np.isfinite(part).all() for part in (shape.centre, shape.scale, shape.radius)):
         return family
     lower, upper = cut(family, shape)
     return replace(family, lower=lower, upper=upper, ball=shape)
@@ -106,12 +106,15 @@ def _squares(atom: Atom, monomials: Sequence[Monomial], inputs: int, outputs: in
     return found if found and all(i in found for i, _ in atom.x) else None
 
 
-def _completed(atom: Atom, squares: dict[int, Fraction], limits: Sequence[Fraction], inputs: int) -> Ellipsoid:
+def _completed(atom: Atom, squares: dict[int, Fraction], limits: Sequence[Fraction], inputs: int) -> Ellipsoid | None:
+    """None where a centre is beyond all boxes."""
     linear = dict(atom.x)
     centre, scale = np.zeros(inputs), np.zeros(inputs)
     off, shift = Fraction(0), Fraction(0)
     for i, q in squares.items():
         middle = -linear.get(i, Fraction(0)) / (2 * q)
+        if abs(middle) > LARGEST:
+            return None
         centre[i], scale[i] = float(middle), float_up(1 / q)
         off += q * (middle - Fraction(float(centre[i]))) ** 2
         shift += q * middle * middle
@@ -131,7 +134,7 @@ def cut(family: Family, shape: Ellipsoid) -> tuple[Matrix, Matrix]:
         for i in np.flatnonzero(shape.scale):
             reach = Fraction(_root_up(Fraction(float(shape.scale[i])))) * Fraction(float(radius))
             low, high = (Fraction(float(shape.centre[i])) + side * reach for side in (-1, 1))
-            if max(abs(low), abs(high)) < 2**20:
+            if max(abs(low), abs(high)) < LARGEST:
                 lower[k, i], upper[k, i] = max(lower[k, i], grid_down(low)), min(upper[k, i], grid_up(high))
     for k in np.flatnonzero((lower > upper).any(axis=1)).tolist():  # box and ellipsoid do not meet: bounds will say so
         lower[k], upper[k] = family.lower[k], family.upper[k]

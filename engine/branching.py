@@ -59,8 +59,11 @@ def _of_product(net: Prepared, refined: Refined, node: Product, weight: Any) -> 
         gain = xp.where(xp.isfinite(gain), gain, 0.0)
         if factor == 0:
             score = score + 2.0 * gain
-        elif factor in refined.influence:
-            index, low, high = refined.influence[factor]
+            continue
+        below = net.nodes[factor]
+        source = below.source if isinstance(below, Relu) else factor
+        if source in refined.influence:
+            index, low, high = refined.influence[source]
             share = xp.take_along_axis(gain, index, axis=1)
             score = score + (share[:, None] @ (abs(low) + abs(high)))[:, 0]
     return score

@@ -6,7 +6,8 @@ Which rungs there are depends on the semantics asked for:
     f32-any              enumeration and smt-fp around the piece's worst points, for candidates; lra with error terms
     f32-order:<id>       order-terms, float-intervals, enumeration, smt-fp: each may refute the piece for that order
 
-Where atoms are polynomial, lra alone, in any of these: it then asks a solver for non-linear real arithmetic.
+Where values are multiplied with each other, by the property or the network, lra alone, in any of these: it then asks a
+solver for non-linear real arithmetic.
 
 Cheap ones come first, each gets a share of the time that is left, and the first that decides a piece ends it.  A word
 counts only for the semantics that it covers.  In `f32-any` a word for one order is kept as news for the user: such a
@@ -71,7 +72,7 @@ class Climber:
         names: tuple[str, ...] = ANY_RUNGS if semantics is Semantics.F32_ANY else ORDER_RUNGS
         if semantics is Semantics.REAL:
             names = REAL_RUNGS
-        if self.query.property.monomials:
+        if self.query.program.has_products:
             names = POLYNOMIAL_RUNGS
         return tuple(name for name in names if self.options.allows(name))
 

@@ -32,11 +32,10 @@ from farkas.encoders.smtlib_real import smtlib_real
 from farkas.encoders.whole_query import encode_query
 from farkas.encoders.whole_query import hull as float_hull
 from farkas.engine.query import Query
-from farkas.engine.real_query import is_inexact, needs_errors, prove, real_case
-from farkas.ir.core import Affine, Program
+from farkas.engine.real_query import needs_errors, propagated, prove, real_case
+from farkas.ir.core import Program
 from farkas.ir.errors import FarkasError
 from farkas.runtime_cuda.backend import numpy_backend
-from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import prepare
 from farkas.runtime_cuda.root import Effort
 from farkas.specs.query import Semantics
@@ -138,15 +137,9 @@ def _proved(program: Program, box: Box, semantics: Semantics, bounds: Bounds) ->
 def _intervals(program: Program, box: Box, semantics: Semantics) -> Proved | None:
     """Bounds of all neurons by intervals alone, and the errors of inexact nodes; None where one is not finite."""
     net = prepare(program, binary32=semantics.is_binary32, backend=numpy_backend())
-    ends = [np.array([[float(q) for q in end]]) for end in box]
+    ends = [np.array([float(q) for q in end]) for end in box]
     x_lower, x_upper = np.nextafter(ends[0], -np.inf), np.nextafter(ends[1], np.inf)
-    unknown = np.full((1, net.width), np.inf)
-    refined = Propagator(net, ()).refine(x_lower, x_upper, -unknown, unknown)
-    nodes = [(v, node) for v, node in enumerate(program.nodes) if isinstance(node, Affine)]
-    errors = {v: np.asarray(refined.boxes.error[v][0]) for v, node in nodes if is_inexact(node, semantics)}
-    if not all(np.isfinite(error).all() for error in errors.values()):
-        return None
-    return Proved(refined.lower[0], refined.upper[0], errors)
+    return propagated(net, x_lower, x_upper, semantics, rules=())
 
 
 def _heading(query: Query, form: Format, bounds: Bounds) -> Iterator[str]:

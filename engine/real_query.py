@@ -8,19 +8,23 @@ the formula has no solution, no execution violates, in any order; where it has o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from farkas.encoders.real_terms import RealProblem
+from farkas.encoders.relu_network import slots
 from farkas.encoders.smt_real import Box, Proved, hull, property_problem
 from farkas.engine.query import Query
 from farkas.ir.core import Affine, Program
 from farkas.ir.errors import FarkasError
+from farkas.ir.linear import Vector
 from farkas.runtime_cuda.backend import numpy_backend
-from farkas.runtime_cuda.prepared import prepare
+from farkas.runtime_cuda.crown import ADAPTIVE, Propagator
+from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.runtime_cuda.relaxation import Relaxation
 from farkas.runtime_cuda.root import Effort
 from farkas.specs.boxes import Grid
@@ -79,13 +83,43 @@ def prove(
     """
     net = prepare(program, binary32=semantics.is_binary32, backend=numpy_backend())
     lower, upper = (np.array([_outward(q, side) for q in end]) for side, end in zip((-1, 1), box, strict=True))
+    if program.has_products:
+        return propagated(net, lower, upper, semantics, tick=tick)
     with np.errstate(all="ignore"):  # what overflows becomes no bound and no finite error
         root = Relaxation(net, lower, upper, tick).root(effort or Effort(steps=0))
-    nodes = [(v, node) for v, node in enumerate(program.nodes) if isinstance(node, Affine)]
-    errors = {v: np.asarray(root.ground.error[v]) for v, node in nodes if is_inexact(node, semantics)}
-    if root.empty or not all(np.isfinite(error).all() for error in errors.values()):
+    return None if root.empty else _finite(program, root.lower, root.upper, root.ground.error, semantics)
+
+
+def propagated(
+    net: Prepared,
+    lower: Vector,
+    upper: Vector,
+    semantics: Semantics,
+    rules: tuple[int, ...] = (ADAPTIVE,),
+    tick: Callable[[], None] = lambda: None,
+) -> Proved | None:
+    """The same by one pass over the box, which knows products; rules: none for intervals only."""
+    unknown = np.full((1, net.width), np.inf)
+    with np.errstate(all="ignore"):
+        refined = Propagator(net, rules, tick).refine(lower[None], upper[None], -unknown, unknown)
+    if refined.empty.any():
         return None
-    return Proved(root.lower, root.upper, errors)
+    low, high = (
+        np.concatenate([np.zeros(0), *(side[v][0] for v in slots(net.program))])
+        for side in (refined.boxes.lower, refined.boxes.upper)
+    )
+    return _finite(net.program, low, high, {v: e[0] for v, e in refined.boxes.error.items()}, semantics)
+
+
+def _finite(
+    program: Program, lower: Vector, upper: Vector, found: Mapping[int, Any], semantics: Semantics
+) -> Proved | None:
+    """Bounds of the neurons (N,) with the errors of inexact nodes; None where one of these is not finite."""
+    nodes = [(v, node) for v, node in enumerate(program.nodes) if isinstance(node, Affine)]
+    errors = {v: np.asarray(found[v]) for v, node in nodes if is_inexact(node, semantics)}
+    if not all(np.isfinite(error).all() for error in errors.values()):
+        return None
+    return Proved(lower, upper, errors)
 
 
 def _outward(q: Fraction, side: int) -> float:
