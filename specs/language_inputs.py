@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
-from farkas.specs.language_forms import ONE, ZERO, Application, Entry, Form, Variable, combination, leaf, number
+from farkas.specs.language_forms import ONE, ZERO, Application, Entry, Form, Variable, combination, leaf, number, text
 
 Map = tuple[Fraction, Fraction]  # a, b of a x + b
 
@@ -36,9 +36,14 @@ class Slot:
     factor: Fraction = ONE
     shift: Fraction = ZERO
 
-    def value(self, inputs: Fraction) -> Fraction:
-        """The value of the entry that this value of the input comes from."""
-        return (inputs - self.shift) / self.factor
+    @property
+    def name(self) -> str:
+        """What it is, for people: the entry, or what is computed from it."""
+        return text(Form({} if self.entry is None else {self.entry: self.factor}, self.shift))
+
+    def value(self, z: Fraction) -> Fraction:
+        """The value of the entry that the value z of the input comes from."""
+        return (z - self.shift) / self.factor
 
 
 @dataclass(frozen=True, eq=False, slots=True)

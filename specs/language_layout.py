@@ -42,6 +42,10 @@ class Layout:
     def outputs(self) -> int:
         return self.monomials.outputs
 
+    def name(self, place: int) -> str:
+        """What an input is called: the entry that it is, or what is computed from one."""
+        return self.slots[place].name
+
     def always(self) -> Conjunction:
         """What holds of the inputs by itself: those of one entry are equal, and numbers are numbers."""
         atoms, bounds = [], []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farkas.specs.diagnostics import fail
 from farkas.specs.dnf import Grouped, TooLarge, group, product
 from farkas.specs.language_elimination import polynomial
-from farkas.specs.language_forms import Application, Entry
+from farkas.specs.language_forms import Application
 from farkas.specs.language_formulas import Formula, conjunction, conjunctions, negation
 from farkas.specs.language_inputs import Copy, preimages
 from farkas.specs.language_layout import Layout, comparisons, entries, layout
@@ -60,7 +61,9 @@ def normal_form(given: Sequence[Formula], prove: Formula) -> NormalForm:
         grouped = group(product(before, conjunctions(unsafe, where.literals)), where.inputs)
     except TooLarge as error:
         fail("FK507", found=str(error), wanted="fewer cases", fix="split the specification, or use linf instead of l1")
-    found = Property(where.inputs, where.outputs, grouped.cases, "", grouped.vacuous, where.monomials.found)
+    found = Property(
+        where.inputs, where.outputs, grouped.cases, "", _named(grouped.vacuous, where), where.monomials.found
+    )
     return NormalForm(found, where.copies)
 
 
@@ -82,17 +85,25 @@ def _require_outputs(unsafe: Formula) -> None:
 def _require_inputs(given: Grouped, where: Layout) -> None:
     """Raises SpecError when an input has no bound, or when `given` has no box that holds a point."""
     if given.missing is not None:
-        slot, case = given.missing
-        name = _name(where.slots[slot // 2].entry)
-        side, fix = ("upper", f"{name} <= ...") if slot & 1 else ("lower", f"{name} >= ...")
+        place, case = given.missing
+        slot = where.slots[place // 2]
+        assert slot.entry is not None, "an input that is a number has bounds"
+        name = slot.entry[0].entry(slot.entry[1])
+        upper = (place & 1 == 1) == (slot.factor > 0)
+        side, fix = ("upper", f"{name} <= ...") if upper else ("lower", f"{name} >= ...")
         fail(
             "FK502", found=f"no {side} bound of {name}" + (f" in case {case}" if case > 1 else ""),
             wanted="bounds of every input on both sides", fix=f"{fix} in `given`, or fk.between",
         )  # fmt: skip
     if not given.cases:
-        fail("FK503", found="; ".join(given.vacuous[:3]), wanted="a box that holds a point", fix="widen the bounds")
+        fail(
+            "FK503",
+            found="; ".join(_named(given.vacuous[:3], where)),
+            wanted="a box that holds a point",
+            fix="widen the bounds",
+        )
 
 
-def _name(entry: Entry | None) -> str:
-    assert entry is not None, "an input that is a number has no bounds"
-    return entry[0].entry(entry[1])
+def _named(messages: Sequence[str], where: Layout) -> tuple[str, ...]:
+    """The messages with the names of entries in the place of X_0, X_1, ..."""
+    return tuple(re.sub(r"\bX_(\d+)", lambda found: where.name(int(found[1])), message) for message in messages)

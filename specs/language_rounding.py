@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 from farkas.specs.boxes import down32, nearest32, up32
-from farkas.specs.language_forms import Form, leaf, scaled, text
 from farkas.specs.language_inputs import Slot
 from farkas.specs.language_property import NormalForm
 
@@ -36,7 +35,6 @@ def _is_binary32(value: Fraction, known: dict[Fraction, bool]) -> bool:
 
 
 def _example(slot: Slot, end: Fraction, upper: bool, point: bool) -> str:
-    name = "an input" if slot.entry is None else text(Form(scaled(leaf(slot.entry), slot.factor).terms, slot.shift))
     near = nearest32(end) if point else down32(end) if upper else up32(end)
     sign = "==" if point else "<=" if upper else ">="
-    return f"{name} {sign} {end}, which means {sign} {'nothing' if near is None else f'{near:.9g}'}"
+    return f"{slot.name} {sign} {end}, which means {sign} {'nothing' if near is None else f'{near:.9g}'}"

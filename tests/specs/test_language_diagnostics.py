@@ -157,7 +157,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("FK502", lambda: spec([x >= 0], safe), r"no upper bound of x.rho"),
     ("FK502", lambda: spec([fk.between(0, rho, 1)], safe), r"no lower bound of x.theta"),
     ("FK502", lambda: spec([box | (x >= 0)], safe), r"case 2"),
-    ("FK503", lambda: spec([box, rho >= 2], safe), "contradict"),
+    ("FK503", lambda: spec([box, rho >= 2], safe), r"x\.rho >= 2 and x\.rho <= 1 contradict"),
     ("FK504", lambda: spec([box], y - y <= 1), "cancels"),
     ("FK505", lambda: spec([box], x <= 1), "net"),
     ("FK506", lambda: fk.all(True, safe), "no conditions"),  # type: ignore[arg-type]

@@ -61,6 +61,8 @@ def test_a_negative_factor_turns_bounds_around() -> None:
     (y,) = call(network(), 1 - 2 * x)
     (case,) = spec([fk.between(0, x, [1, 3])], y[0, 0] <= 1).property.cases
     assert (case.lower, case.upper) == ((-1, -5), (1, 1))
+    with pytest.raises(SpecError, match="no upper bound of x"):
+        spec([x >= 0], y[0, 0] <= 1)
 
 
 def test_numbers_among_the_inputs_are_points() -> None:
