@@ -17,7 +17,7 @@ from farkas.spec import Spec
 from farkas.specs.language_numbers import exact
 from farkas.specs.query import Semantics
 
-FIRST_SLICE_S = 5.0
+FIRST_SLICE_S = 1.0
 LEAST_SLICE_S = 0.5
 SLICES = 20  # questions that a timeout is meant for at first
 

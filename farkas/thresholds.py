@@ -30,6 +30,7 @@ SLICE_GROWTH = 3.0
 LARGEST = Fraction(2) ** 130  # no value of a network in binary32 is as large
 APART = 16  # a threshold is worth asking when it takes that part off the interval
 MOST_HOPELESS = 12
+MOST_SLOW = 4  # thresholds that were open at the end of their slices, before it grows, while an end is missing
 UNEVEN = 8  # ends whose quotient is larger have their geometric mean for a middle
 
 
@@ -97,6 +98,8 @@ class Thresholds:
         known = self.low if self.low is not None else self.high
         if known is None and not self.step and not self.open:
             return Fraction(0)
+        if sum(self.slice_s <= seconds < inf for seconds in self.open.values()) >= MOST_SLOW:
+            self.slice_s, self.step = SLICE_GROWTH * self.slice_s, Fraction(0)
         self.step = GROWTH * self.step if self.step else max(FIRST_STEP, abs(known or Fraction(0)) / 4)
         if self.step > LARGEST:
             return None
@@ -106,12 +109,13 @@ class Thresholds:
 
     def _between(self, low: Fraction, high: Fraction) -> Fraction | None:
         inside = {t: seconds for t, seconds in self.open.items() if low < t < high}
-        apart = max(self._width, (high - low) / APART)
         while inside:
             tried = sorted(t for t, seconds in inside.items() if seconds >= self.slice_s)
             if not tried:
                 break
             above, below = high - tried[-1], tried[0] - low
+            finest = self._width / 4  # then the two together can still be narrow
+            apart = finest if inside[tried[0]] == inside[tried[-1]] == inf else max(finest, (high - low) / APART)
             if max(above, below) > apart:
                 return middle(tried[-1], high) if above >= below else middle(low, tried[0])
             if inside[tried[0]] == inside[tried[-1]] == inf:
