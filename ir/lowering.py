@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.ir.algebra import Numbers
-from farkas.ir.core import Affine, CoreOp, Input, Program, Relu, Rounding, Term, redirected, sources
+from farkas.ir.core import Affine, CoreOp, Input, Product, Program, Relu, Rounding, Term, redirected, sources
 from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.graph import Graph
 from farkas.ir.joined import is_single, single
@@ -69,6 +69,10 @@ class Builder:
 
     def relu(self, x: Value) -> Value:
         return Value(self.append(Relu(x.node), x.size), x.shape)
+
+    def multiply(self, a: Value, b: Value) -> Value:
+        """a b, elementwise and without error; both of one size."""
+        return Value(self.append(Product(a.node, b.node), a.size), a.shape)
 
     def reshape(self, x: Value, shape: Shape) -> Value:
         """The same flat value in another shape: no node."""

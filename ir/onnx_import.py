@@ -16,6 +16,7 @@ import numpy as np
 from farkas.ir.errors import MalformedNetwork, ShapeError, UnsupportedOperator
 from farkas.ir.fold import FOLDED, MOVED, fold
 from farkas.ir.graph import Graph, Node
+from farkas.ir.onnx_edit import is_real_only
 from farkas.ir.onnx_node import Constant, Dequantised, OnnxNode, Tensor
 from farkas.ir.onnx_wire import DTYPES, ValueInfo, WireModel, WireNode, decompressed, read_model
 from farkas.ir.op import Shape
@@ -57,7 +58,10 @@ def load_onnx(data: bytes) -> Graph:
         raise UnsupportedOperator(
             f"the model uses opset {model.opset}; {OPSETS[0]} to {OPSETS[-1]} are supported: convert or re-export it"
         )
-    return _Import(model).graph(hashlib.sha256(raw).hexdigest())
+    found = _Import(model)
+    if is_real_only(raw):
+        found.notes.append("preserves the reals only: what was put in front of it or behind it rounds when executed")
+    return found.graph(hashlib.sha256(raw).hexdigest())
 
 
 class _Import:

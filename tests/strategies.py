@@ -22,6 +22,7 @@ from farkas.ir.ops.activation import Abs, Clip, LeakyRelu, Max, Min, Relu
 from farkas.ir.ops.affine import Add, LeftProduct, Linear, Sub
 from farkas.ir.ops.convolution import Conv, ConvTranspose
 from farkas.ir.ops.movement import Concat, Expand, Gather, Pad, Reshape, Slice, Transpose, Where
+from farkas.ir.ops.multiplication import Multiply
 from farkas.ir.ops.pooling import AveragePool, MaxPool, Reduce
 from farkas.ir.ops.scaling import BatchNormalization, Neg, Scale
 from farkas.ir.windows import Windows
@@ -107,6 +108,13 @@ def scale(draw: Draw) -> Sample:
     pair = (shape, operand) if factor else (operand, shape)
     divide = draw(st.booleans())
     return Sample(Scale(draw(constants(pair[0], positive_eighths if divide else eighths)), divide), (pair[1],))
+
+
+@st.composite
+def multiply(draw: Draw) -> Sample:
+    shape = draw(shapes())
+    smaller = draw(broadcastable(shape))
+    return Sample(Multiply(), draw(st.sampled_from([(shape, smaller), (smaller, shape)])))
 
 
 @st.composite
@@ -287,6 +295,7 @@ SAMPLES: Mapping[type[Op], st.SearchStrategy[Sample]] = {
     Add: add(),
     Sub: sub(),
     Scale: scale(),
+    Multiply: multiply(),
     Neg: _unary(st.just(Neg())),
     BatchNormalization: batch_normalization(),
     Conv: conv(),

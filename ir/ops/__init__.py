@@ -10,11 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from farkas.ir.op import Importer, Op
-from farkas.ir.ops import activation, affine, convolution, layout, movement, pooling, quantised_onnx, scaling
+from farkas.ir.ops import (
+    activation,
+    affine,
+    convolution,
+    layout,
+    movement,
+    multiplication,
+    pooling,
+    quantised_onnx,
+    scaling,
+)
 
 OPS: tuple[type[Op], ...] = (
     *affine.OPS,
     *scaling.OPS,
+    *multiplication.OPS,
     *convolution.OPS,
     *pooling.OPS,
     *activation.OPS,

@@ -21,6 +21,7 @@ from farkas.ir.linear import Diagonal, Vector
 from farkas.ir.onnx_node import OnnxNode, Tensor
 from farkas.ir.op import Importer, Op, Shape
 from farkas.ir.ops.affine import broadcast
+from farkas.ir.ops.multiplication import Multiply
 
 if TYPE_CHECKING:
     from farkas.ir.lowering import Builder, Value
@@ -136,7 +137,7 @@ def _mul(node: OnnxNode) -> tuple[Node, ...]:
     node.attributes_are()
     constant, variable = (0, 1) if isinstance(node.operand(1), Tensor) else (1, 0)
     if isinstance(node.operand(constant), Tensor):
-        node.refuse("both operands depend on the input; one of them must be constant")
+        return node.gives(Multiply(), node.variable(0), node.variable(1))
     return node.gives(Scale(node.required(constant)), node.variable(variable))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.ir.algebra import Array, Rational, exact
-from farkas.ir.core import Affine, Input, Program, Relu
+from farkas.ir.core import Affine, Input, Product, Program, Relu
 from farkas.ir.error_terms import rounding_error
 from farkas.ir.graph import Graph, Node
 from farkas.ir.op import Op, Shape
@@ -81,6 +81,10 @@ def values_and_radii(program: Program, x: Vector) -> tuple[list[Vector], list[Ve
             case Relu(source=source):
                 values.append(np.maximum(values[source], 0.0))
                 radii.append(radii[source])
+            case Product(left=left, right=right):
+                (a, b), (r, s) = (values[left], values[right]), (radii[left], radii[right])
+                values.append(a * b)
+                radii.append(abs(a) * s + abs(b) * r + r * s + abs(a * b) * 2.0**-40)
             case _:
                 assert_never(node)
     return values, radii

@@ -19,6 +19,7 @@ from farkas.ir.errors import FarkasError
 from farkas.ir.onnx_edit import is_real_only
 from farkas.reading import from_vnnlib, lift
 from farkas.saving import save
+from farkas.specs.language_tensors import tensor
 from farkas.specs.side import MalformedSide, Side
 from farkas.specs.vnnlib1_writer import is_plain
 from farkas.specs.witness import Witness
@@ -125,7 +126,7 @@ def test_a_map_in_front_of_a_network_is_saved_with_it(tmp_path: Path) -> None:
     net = network((1, 2), (1, 1), 2)
     x = fk.var((2,), name="x", labels=("t", "s"))
     mixed = [[x.t + x.s, x.t - x.s / 3]]
-    spec = fk.Spec([fk.between(-1, x, 1)], prove=net(mixed)[0, 0] <= "1/2")
+    spec = fk.Spec([fk.between(-1, x, 1)], prove=net(tensor(mixed))[0, 0] <= "1/2")
     answer = spec.check(timeout=20)
     assert isinstance(answer, fk.Violated) and answer.semantics.value == "real"
     spec.save(tmp_path / "mixed.vnnlib")
@@ -147,7 +148,7 @@ def test_units_are_taken_back(tmp_path: Path) -> None:
     net = network((1, 2), (1, 2), 4)
     x = fk.var((2,), name="x", labels=("first", "second"))
     z = [x / 100 - 2]
-    y = net(z)
+    y = net(tensor(z))
     spec = fk.Spec([fk.between(100, x, 300), x.first + x.second <= 350], prove=y[0, 0] - y[0, 1] <= -10)
     spec.save(tmp_path / "units.vnnlib", version="1.0")
     answer = fk.verify(fk.load(tmp_path / "units.onnx"), tmp_path / "units.vnnlib", timeout=20)
@@ -156,6 +157,20 @@ def test_units_are_taken_back(tmp_path: Path) -> None:
     (named, *_) = lifted.named
     assert named.values == tuple(100 * (value + 2) for value in lifted.inputs)
     assert all(100 <= value <= 300 for value in named.values) and sum(named.values) <= 350
+
+
+def test_a_polynomial_head_is_about_the_reals_only(tmp_path: Path) -> None:
+    net = network((1, 2), (1, 1), 1)
+    x = fk.var(net.input, name="x")
+    spec = fk.Spec([fk.between(-1, x, 1)], prove=net(x)[0, 0] * x[0, 0] <= 100)
+    spec.save(tmp_path / "product.vnnlib", version="1.0")
+    made = fk.load(tmp_path / "product.onnx")
+    assert "preserves the reals only" in made.info()
+    with pytest.raises(FarkasError, match="preserves the reals only"):
+        fk.verify(made, tmp_path / "product.vnnlib", semantics="f32-any")
+    answer = fk.verify(made, tmp_path / "product.vnnlib", timeout=20, trust=["crown"])
+    assert isinstance(answer, fk.Holds)
+    assert answer.semantics.value == "real"
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
