@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farkas.api import FilePath, Network, verify
 from farkas.centre import require_centre
@@ -22,6 +22,9 @@ from farkas.specs.language_property import NormalForm, normal_form
 from farkas.specs.language_rounding import rounding
 from farkas.specs.language_witness import named
 from farkas.specs.query import Property, Semantics
+
+if TYPE_CHECKING:
+    from farkas.critical import Critical
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,11 +138,29 @@ class Spec:
             )  # fmt: skip
         return Semantics.REAL
 
-    def critical(self, name: str, low: object, high: object, **options: Any) -> Any:
-        """The greatest value of a parameter with which the specification holds; see `farkas.critical`."""
+    def critical(
+        self,
+        name: str,
+        low: object,
+        high: object,
+        *,
+        tolerance: object = None,
+        timeout: float | None = None,
+        semantics: Semantics | str | None = None,
+        certificate: FilePath | None = None,
+        report: Callable[[Critical], None] | None = None,
+        **options: object,
+    ) -> Critical:
+        """Where between `low` and `high` the specification stops to hold, as a parameter goes from one to the other.
+
+        It ends when the two values found are `tolerance` apart, or after `timeout` seconds; see `farkas.critical`.
+        """
         from farkas.critical import critical
 
-        return critical(self, name, low, high, **options)
+        return critical(
+            self, name, low, high, tolerance=tolerance, timeout=timeout, semantics=semantics, certificate=certificate,
+            report=report, **options,
+        )  # fmt: skip
 
     def save(self, path: FilePath, version: str = "2.0") -> bytes:
         """Writes the specification as a VNN-LIB file, "2.0" or "1.0", and returns its bytes; see `farkas.saving`."""
