@@ -26,10 +26,11 @@ from farkas.api import FilePath
 from farkas.asking import Limits
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.engine.verdict_text import html_rows, shown, witness_rows
+from farkas.expressions import comparisons
 from farkas.ir.errors import FarkasError
 from farkas.spec import Spec
 from farkas.specs.language_forms import Application, Form, Greatest, Leaf, Parameter
-from farkas.specs.language_formulas import And, Comparison, Either, Formula, Or, conjunction, negation
+from farkas.specs.language_formulas import Formula, conjunction, negation
 from farkas.specs.language_numbers import exact
 from farkas.specs.language_substitution import formula_leaves, leaves
 from farkas.specs.query import Semantics
@@ -201,19 +202,8 @@ def direction(given: tuple[Formula, ...], prove: Formula, name: str) -> int | No
     calls = {key[0] for key in formula_leaves(unsafe) if isinstance(key, tuple) and isinstance(key[0], Application)}
     if any(_mentions(form, name) for call in calls for form in call.arguments):
         return None
-    slopes = {slope for comparison in _comparisons(unsafe) for slope in _slopes(comparison.form, name)}
+    slopes = {slope for comparison in comparisons(unsafe) for slope in _slopes(comparison.form, name)}
     return {frozenset({-1}): UP, frozenset({1}): DOWN}.get(frozenset(slopes))
-
-
-def _comparisons(formula: Formula) -> Iterator[Comparison]:
-    match formula:
-        case Comparison():
-            yield formula
-        case Either(holds):
-            yield from _comparisons(holds)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from _comparisons(part)
 
 
 def _slopes(form: Form, name: str) -> Iterator[int]:

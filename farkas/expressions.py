@@ -6,7 +6,7 @@ be irrational; it is enclosed between two multiples of 2^-64, and so is every ex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
@@ -16,7 +16,7 @@ from farkas.spec import Spec
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition, gathered, no_condition
 from farkas.specs.language_forms import Application, Entry, Factor, Form, Greatest, Leaf, Norm, Parameter, Product
-from farkas.specs.language_formulas import And, Comparison, Formula, conjunction, negation
+from farkas.specs.language_formulas import And, Comparison, Either, Formula, Or, conjunction, negation
 from farkas.specs.language_substitution import formula_leaves
 from farkas.specs.language_tensors import Tensor
 
@@ -141,14 +141,19 @@ def _mentions_outputs(formula: Formula) -> bool:
 
 def _all_about_outputs(formula: Formula) -> bool:
     """Whether every comparison mentions an output."""
-    return all(map(_mentions_outputs, _comparisons(formula)))
+    return all(map(_mentions_outputs, comparisons(formula)))
 
 
-def _comparisons(formula: Formula) -> list[Formula]:
-    if isinstance(formula, Comparison):
-        return [formula]
-    parts = formula.parts if hasattr(formula, "parts") else (formula.holds,)
-    return [comparison for part in parts for comparison in _comparisons(part)]
+def comparisons(formula: Formula) -> Iterator[Comparison]:
+    """All comparisons in a formula."""
+    match formula:
+        case Comparison():
+            yield formula
+        case Either(holds):
+            yield from comparisons(holds)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from comparisons(part)
 
 
 def scalar(expression: object, fix: str) -> Form:
