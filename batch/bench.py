@@ -86,6 +86,7 @@ class Bench:
         self._running: dict[str, Job] = {}
         self._prepared: dict[int, Job] = {}
         self._parked: list[tuple[Row, Question]] = []
+        self._ending: list[Job] = []
         self._next_look = 0.0
         free = procfs.available()
         self._budget = None if free is None else int(free * (1 - RESERVE))
@@ -106,8 +107,12 @@ class Bench:
                             break  # something has ended: that comes first
                     self._look_at_others(run, queue)
                     queue = self._begin(pool, queue)
-                    for outcome in pool.wait(self._patience(waiting)):
-                        self._ended(run, pool, outcome, queue)
+                    ended = [self._ended(pool, found, queue) for found in pool.wait(self._patience(waiting))]
+                    queue = self._begin(pool, queue)  # the next one runs while the store is written
+                    self._ending = [job for job in ended if job is not None]
+                    while self._ending:
+                        self._finish(run, self._ending[0])
+                        del self._ending[0]
                     self._relieve(pool)
                     running = [job.row for job in self._running.values()]
                     self._listener.tick(running, sum(pool.resident.values()))
@@ -151,7 +156,7 @@ class Bench:
 
     def _keys(self) -> set[str]:
         """The questions that this driver works on."""
-        jobs = (*self._prepared.values(), *self._running.values())
+        jobs = (*self._prepared.values(), *self._running.values(), *self._ending)
         return {job.question.key for job in jobs if job.question is not None}
 
     def _look_at_others(self, run: str, queue: list[schedule.Waiting]) -> None:
@@ -192,7 +197,8 @@ class Bench:
         self._running[name] = job
         pool.start(task)
 
-    def _ended(self, run: str, pool: Pool, outcome: Outcome, queue: list[schedule.Waiting]) -> None:
+    def _ended(self, pool: Pool, outcome: Outcome, queue: list[schedule.Waiting]) -> Job | None:
+        """The instance, if this was its last process; else the next one is begun, or it waits for another try."""
         job = self._running.pop(outcome.id)
         if outcomes.is_worth_another_try(outcome) and job.tries == 1:
             job.tries += 1
@@ -202,7 +208,7 @@ class Bench:
             job.values = {}
             self._prepared[job.row.number] = job
             queue.insert(0, job.waiting)
-            return
+            return None
         if job.stage < 0:
             job.values = outcomes.values(outcome, job.folder / "verify", self._plan.timeout(job.row))
         else:
@@ -213,8 +219,8 @@ class Bench:
             if self._stages[number].task("", job.row, job.values, place) is not None:
                 job.stage = number
                 self._start(pool, job)
-                return
-        self._finish(run, job)
+                return None
+        return job
 
     def _finish(self, run: str, job: Job) -> None:
         verified = job.folder / "verify"

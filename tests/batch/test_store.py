@@ -157,9 +157,9 @@ def test_a_kill_between_the_journal_and_the_database_loses_nothing(tmp_path: Pat
 
 def _fill_until_killed(path: Path, ready: Event) -> None:
     with Store.open(path) as store:
-        run = store.begin("suite", {}, {}, [replace(ROWS[0], number=k) for k in range(100_000)])
+        run = store.begin("suite", {}, {}, [replace(ROWS[0], number=k) for k in range(3_000)])
         ready.set()
-        for k in range(100_000):
+        for k in range(3_000):
             store.finish(attempt(run, k), question(k))
             with (path.parent / "acknowledged").open("a") as file:
                 file.write(f"{k}\n")
