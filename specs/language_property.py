@@ -54,7 +54,7 @@ def normal_form(given: Sequence[Formula], prove: Formula) -> NormalForm:
     premise, unsafe = polynomial(conjunction(given)), polynomial(negation(prove))
     _require_outputs(unsafe)
     where = layout(premise, unsafe)
-    premise, unsafe = _of_inputs(premise, where), _of_inputs(unsafe, where)
+    premise, unsafe = _of_inputs((premise, unsafe), where)
     try:
         before = product(conjunctions(premise, where.literals), [where.always()])
         _require_inputs(group(before, where.inputs), where)
@@ -67,11 +67,13 @@ def normal_form(given: Sequence[Formula], prove: Formula) -> NormalForm:
     return NormalForm(found, where.copies)
 
 
-def _of_inputs(formula: Formula, where: Layout) -> Formula:
-    """The formula in terms of the inputs of networks, which the leaves of their entries stand for."""
+def _of_inputs(formulas: tuple[Formula, Formula], where: Layout) -> tuple[Formula, Formula]:
+    """The formulas in terms of the inputs of networks, which the leaves of their entries stand for."""
     images = preimages(where.slots)
+    if not images:
+        return formulas
     found = Substitution(lambda key: images.get(key) if isinstance(key, tuple) else None)
-    return found.formula(formula) if images else formula
+    return found.formula(formulas[0]), found.formula(formulas[1])
 
 
 def _require_outputs(unsafe: Formula) -> None:

@@ -17,6 +17,7 @@ from farkas.specs.language_forms import (
     greatest,
     leaf,
     number,
+    scaled,
 )
 from farkas.specs.language_formulas import And, Comparison, Either, Formula, Or, conjunction, disjunction
 from farkas.specs.language_products import norm, times
@@ -37,6 +38,10 @@ class Substitution:
         images = {key: self._leaf(key) for key in form.terms}
         if all(image is None for image in images.values()):
             return form
+        if len(form.terms) == 1:
+            ((key, value),) = form.terms.items()
+            image = scaled(images[key] or leaf(key), value)
+            return Form(image.terms, image.constant + form.constant)
         parts = [(leaf(key) if (own := images[key]) is None else own, value) for key, value in form.terms.items()]
         return combination([*parts, (number(form.constant), ONE)])
 
