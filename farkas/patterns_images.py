@@ -15,6 +15,7 @@ reads numbers that are computed, which only the reals do without rounding: with 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy.typing as npt
@@ -23,6 +24,7 @@ import farkas as fk
 from farkas.patterns_inputs import Answer, Mask, Prepare, Value, free, point, within
 from farkas.specs.diagnostics import fail
 from farkas.specs.language_conditions import Condition
+from farkas.specs.language_numbers import exact
 from farkas.specs.language_tensors import Tensor, tensor
 
 Norm = Literal["linf", "l1", "l2"]
@@ -49,12 +51,13 @@ def robust(
     eps: the radius, in the units of the image; for linf also an array, one for every pixel; None: no ball, so that
     `mask` and `domain` say all.  mask: true where pixels may change, the others are those of the image.
     domain: (low, high) of all pixels, numbers or arrays.  answer: `fk.argmin` for costs.
+    Raises SpecError, code FK517, when the answer at the image itself is another one.
     l1 of more than 6 entries, and a `prepare` that mixes entries, are asked in semantics `real` only.
 
     Szegedy et al., Intriguing properties of neural networks, ICLR 2014.
     """
-    x, given = _near(net, image, eps, norm, mask, domain)
-    return fk.Spec(given, prove=answer(_call(net, x, prepare)) == label)
+    near = _near(net, image, eps, norm, mask, domain)
+    return near.proving(answer(_call(net, near.x, prepare)) == label)
 
 
 def targeted(
@@ -75,8 +78,8 @@ def targeted(
 
     Carlini and Wagner, Towards evaluating the robustness of neural networks, IEEE S&P 2017.
     """
-    x, given = _near(net, image, eps, norm, mask, domain)
-    return fk.Spec(given, prove=answer(_call(net, x, prepare)) != target)
+    near = _near(net, image, eps, norm, mask, domain)
+    return near.proving(answer(_call(net, near.x, prepare)) != target)
 
 
 def in_top(
@@ -98,8 +101,8 @@ def in_top(
     Jia et al., Certified robustness for top-k predictions against adversarial perturbations via randomized smoothing,
     ICLR 2020.
     """
-    x, given = _near(net, image, eps, norm, mask, domain)
-    return fk.Spec(given, prove=fk.top_k(_call(net, x, prepare), k).contains(label))
+    near = _near(net, image, eps, norm, mask, domain)
+    return near.proving(fk.top_k(_call(net, near.x, prepare), k).contains(label))
 
 
 def photometric(
@@ -122,7 +125,25 @@ def photometric(
     x0 = point(net, image)
     light = fk.var(2, name="light", labels=("brightness", "contrast"))
     given = [within(light.brightness, brightness), within(light.contrast, contrast)]
-    return fk.Spec(given, prove=answer(_call(net, light.contrast * x0 + light.brightness, prepare)) == label)
+    prove = answer(_call(net, light.contrast * x0 + light.brightness, prepare)) == label
+    return fk.Spec(given, prove, centre=[light == (0, 1)] if _holds(brightness, 0) and _holds(contrast, 1) else None)
+
+
+def _holds(ends: tuple[Value, Value], value: int) -> bool:
+    """Whether an interval of numbers holds a value; an end that is a parameter or an expression does not say."""
+    return not any(isinstance(end, Tensor) for end in ends) and exact(ends[0]) <= value <= exact(ends[1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Near:
+    """The image that is quantified over, what is given about it, and the conditions that it is the image itself."""
+
+    x: Tensor
+    given: list[Condition]
+    centre: list[Condition]
+
+    def proving(self, prove: Condition) -> fk.Spec:
+        return fk.Spec(self.given, prove, centre=self.centre)
 
 
 def _call(net: fk.Network, x: Tensor, prepare: Prepare | None) -> Tensor:
@@ -136,8 +157,8 @@ def _near(
     norm: Norm,
     mask: npt.ArrayLike | None,
     domain: tuple[Value, Value] | None,
-) -> tuple[Tensor, list[Condition]]:
-    """The image that is quantified over, and what is given about it."""
+) -> _Near:
+    """All that `robust` says about the image."""
     x0, changing = point(net, image), free(net, mask)
     if eps is None and domain is None and changing.any():
         fail("FK601", found="neither `eps` nor `domain`", wanted="how far pixels may change", fix="eps='1/255'")
@@ -149,7 +170,7 @@ def _near(
         given.append(within(x, domain))
     if eps is not None and changing.any():
         given += _ball(x[changing] - x0[changing], _radius(net, eps, changing, norm), norm)
-    return x, given
+    return _Near(x, given, [x == x0])
 
 
 def _radius(net: fk.Network, eps: Value, changing: Mask, norm: Norm) -> Tensor:
@@ -176,9 +197,7 @@ def _ball(change: Tensor, radius: Tensor, norm: Norm) -> list[Condition]:
             return fail("FK601", found=f"the norm {norm!r}", wanted="'linf', 'l1' or 'l2'", fix="norm='linf'")
 
 
-def _moved(
-    x0: Tensor, eps: Value, changing: Mask, domain: tuple[Value, Value] | None
-) -> tuple[Tensor, list[Condition]]:
+def _moved(x0: Tensor, eps: Value, changing: Mask, domain: tuple[Value, Value] | None) -> _Near:
     """The l1 ball by what raises and what lowers each entry; see the module's docstring."""
     more, less = fk.var(x0.shape, name="more"), fk.var(x0.shape, name="less")
     given = [more >= 0, less >= 0, more <= eps, less <= eps, more.sum() + less.sum() <= eps]
@@ -186,4 +205,4 @@ def _moved(
         given += [more[~changing] <= 0, less[~changing] <= 0]
     if domain is not None:
         given += [more <= domain[1] - x0, less <= x0 - domain[0]]
-    return x0 + more - less, given
+    return _Near(x0 + more - less, given, [more == 0, less == 0])

@@ -14,7 +14,7 @@ import io
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from html import escape
 from itertools import product
@@ -148,14 +148,18 @@ def search(prop: Prop, param: str, low: object, high: object, options: Mapping[s
     ends = exact(low), exact(high)
 
     def searched(point: int, chosen: Mapping[str, object]) -> CriticalRow:
-        start, found, towards = time.monotonic(), None, None
+        start = time.monotonic()
+        found: list[tuple[Critical, int | None]] = []
         with recorded(Row(point, 0, {name: str(value) for name, value in chosen.items()})) as record:
             spec = prop.spec(point, **chosen, **{param: fk.parameter(param)})
-            found = spec.critical(param, *ends, **options)
             towards = direction(spec.formulas[:-1], spec.formulas[-1], param)
+            found.append((spec.critical(param, *ends, **options), towards))
         row = record.row
-        outcome, detail = (row.outcome, row.detail) if found is None else (_outcome(found), found.detail)
-        return CriticalRow(point, row.params, outcome, detail, found, towards, time.monotonic() - start, row.error)
+        told = CriticalRow(point, row.params, row.outcome, row.detail, time_s=time.monotonic() - start, error=row.error)
+        for critical, towards in found:
+            outcome = _outcome(critical)
+            told = replace(told, outcome=outcome, detail=critical.detail, critical=critical, direction=towards)
+        return told
 
     asked = product(range(len(prop.points)), others.grid())
     return CriticalResults(prop.name, param, *ends, tuple(searched(point, chosen) for point, chosen in asked))

@@ -96,7 +96,7 @@ def test_what_follows_is_seen_in_the_normal_forms(classes: Network) -> None:
 
     assert follows(spec("0.1"), spec("0.2")) and follows(spec("0.1"), spec("0.1"))
     assert not follows(spec("0.2"), spec("0.1"))
-    assert not follows(spec("0.1", label=1), spec("0.2"))
+    assert not follows(spec("0.1", image=((0, 2),), label=1), spec("3", image=((1, 0),)))
     assert not follows(spec("0.1"), spec("0.2", image=((3, 0),)))
     other = loaded(dense([([[1, 0], [0, 1]], [0, 0])]))
     assert not follows(fk.patterns.robust(other, ((2, 0),), 0, "0.1"), spec("0.2"))
@@ -155,6 +155,15 @@ def test_what_cannot_be_asked_is_a_row_and_loses_no_other(classes: Network) -> N
     assert isinstance(found.rows[1].error, ZeroDivisionError) and "in the function" in found.rows[1].detail
     assert found.rows[2].detail.startswith("FK405") and "specification" in found.rows[3].detail
     assert "error at point 1: ZeroDivisionError" in repr(found) and "error at point 2" in found._repr_html_()
+
+
+def test_a_point_that_is_answered_otherwise_is_misclassified_and_not_asked(classes: Network) -> None:
+    """At 0.25 class 2 is ahead."""
+    found = robustness(classes, ["0.25", "2"], ("0.25", "0.5")).check(timeout=20)
+    assert [row.outcome.value for row in found.rows] == ["misclassified", "misclassified", "holds", "holds"]
+    assert found.rows[0].verdict is None and found.rows[0].detail.startswith("FK517")
+    (point, _) = found.curve().points
+    assert (point.certified, point.possible) == (0.5, 0.5)
 
 
 def test_out_of_time_is_unknown_with_its_reason() -> None:
@@ -232,11 +241,12 @@ def test_critical_values_enclose_those_of_the_hand_calculation(classes: Network,
     """At 1.4 class 0 stays up to 0.7, at 0.9 up to 0.4, at 0.25 nowhere, and at 4 beyond all that is asked."""
     found = robustness(classes, ["1.4", "0.9", "0.25", "4"]).critical("eps", 0, 1, tolerance="0.01", timeout=20)
     ends = [(row.critical.holds_at, row.critical.violated_at) for row in found.rows if row.critical is not None]
+    assert len(ends) == 3  # the third point is answered otherwise itself
     for (holds_at, violated_at), wanted in zip(ends[:2], (Q("0.7"), Q("0.4")), strict=True):
         assert holds_at is not None and violated_at is not None
         assert violated_at - Q("0.01") <= holds_at < wanted < violated_at
-    assert ends[2:] == [(None, Q(0)), (Q(1), None)]
-    assert [row.outcome.value for row in found.rows] == ["holds", "holds", "violated", "holds"]
+    assert ends[2] == (Q(1), None)
+    assert [row.outcome.value for row in found.rows] == ["holds", "holds", "misclassified", "holds"]
 
     curve = found.curve(20)  # at 0, 0.05, ..., 1; no value of the grid lies in one of the intervals
     shares = {Q(p.value): (p.holds, p.refuted) for p in curve.points}
@@ -246,7 +256,7 @@ def test_critical_values_enclose_those_of_the_hand_calculation(classes: Network,
 
     found.to_csv(tmp_path / "critical.csv")
     with (tmp_path / "critical.csv").open() as file:
-        assert [row["monotone"] for row in csv.DictReader(file)] == ["derived"] * 4
+        assert [row["monotone"] for row in csv.DictReader(file)] == ["derived", "derived", "", "derived"]
     found.to_json(tmp_path / "critical.json")
     assert len(json.loads((tmp_path / "critical.json").read_text())["rows"]) == 4
     assert "holds_at" in repr(found) and "<svg" in found._repr_html_()
