@@ -26,6 +26,7 @@ from farkas.ir.errors import UnsupportedOperator
 from farkas.ir.execute import execute
 from farkas.ir.graph import Graph
 from farkas.ir.joined import Part, single
+from farkas.ir.linear import Composed, Diagonal, LinearMap, Selection
 from farkas.specs.boxes import contains
 from farkas.specs.query import Atom, Case, Monomial, Semantics, extended
 from farkas.specs.ties import Reduced
@@ -258,4 +259,13 @@ class Replayer:
     @property
     def _work(self) -> int:
         affine = [node for node in self._program.nodes if isinstance(node, Affine)]
-        return sum(term.map.rows * term.map.cols for node in affine for term in node.terms)
+        return sum(_products(term.map) for node in affine for term in node.terms)
+
+
+def _products(linear: LinearMap) -> int:
+    """About how many products an exact evaluation of a map takes; none to move data."""
+    if isinstance(linear, Selection):
+        return 0
+    if isinstance(linear, Composed):
+        return _products(linear.inner)
+    return linear.rows if isinstance(linear, Diagonal) else linear.rows * linear.cols

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from farkas.engine import replay as replay_module
 from farkas.engine.replay import NotAWitness, Replay, Replayer
 from farkas.engine.runtime import Runtime
 from farkas.specs.query import Semantics
+from tests.models import make_model
 from tests.nets import Net, affine, atom, case, dense, random_layers
 
 LINE = affine([[2.0]], [1.0])
@@ -150,3 +152,17 @@ def test_networks_too_large_for_rationals_have_no_exact_replay(monkeypatch: pyte
     assert replayer(net, Semantics.REAL).attempt(0, unsafe, np.array([0.5])) is not None
     monkeypatch.setattr(replay_module, "LARGEST_EXACT", 5)
     assert replayer(net, Semantics.REAL).attempt(0, unsafe, np.array([0.5])) is None
+
+
+def test_moved_data_is_no_work_for_an_exact_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty copies of the input, of which one is doubled: one product."""
+    nodes = [
+        helper.make_node("Gather", ["x", "copies"], ["many"], axis=1),
+        helper.make_node("Gather", ["many", "last"], ["one"], axis=1),
+        helper.make_node("Mul", ["one", "two"], ["y"]),
+    ]
+    values = {"copies": np.zeros(50, dtype=np.int64), "last": np.array([49]), "two": np.array([2], dtype=np.float32)}
+    monkeypatch.setattr(replay_module, "LARGEST_EXACT", 1)
+    net = Net(make_model(nodes, {"x": (1, 1)}, values, opset=13))
+    found = replayer(net, Semantics.REAL).attempt(0, case([0], [1], [atom([-1], -1)]), np.array([0.75]))
+    assert found is not None and found.outputs == (Fraction(3, 2),)
