@@ -147,10 +147,12 @@ def _load(
 ) -> tuple[Query, Program]:
     """The query and the steps, both over the free inputs."""
     tied = about_free.inputs < parsed.inputs
-    program, interfaces = read_networks(networks, columns if tied else None)
+    hidden = [[name for name, _ in network.hidden] for network in declared]
+    program, interfaces = read_networks(networks, columns if tied else None, hidden)
     for network, own in zip(declared, interfaces, strict=False):
         _check_shapes(f"inputs of {network.name!r}", network.inputs, own.inputs)
-        _check_shapes(f"outputs of {network.name!r}", network.outputs, own.outputs)
+        computed = (*network.outputs, *(shape for _, shape in network.hidden))
+        _check_shapes(f"outputs and hidden tensors of {network.name!r}", computed, own.outputs)
     sizes = (program.sizes[0], program.sizes[program.output])
     if (about_free.inputs, parsed.outputs) != sizes:
         found = f"{parsed.inputs} inputs and {parsed.outputs} outputs"

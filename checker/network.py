@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Interface:
-    """The shapes of a network's inputs and outputs, in the order of the file."""
+    """The shapes of a network's inputs, and of its outputs and the hidden tensors asked for, in order."""
 
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
@@ -45,12 +45,14 @@ def read_network(data: bytes) -> Program:
 
 
 def read_networks(
-    networks: Sequence[tuple[str, bytes]], columns: Sequence[int] | None = None
+    networks: Sequence[tuple[str, bytes]],
+    columns: Sequence[int] | None = None,
+    hidden: Sequence[Sequence[str]] = (),
 ) -> tuple[Program, tuple[Interface, ...]]:
     """Several networks, (name, decompressed bytes) each, as one program; and their shapes.  Raises MalformedInput.
 
     columns: for every element of the inputs the element of the program's input that it is, each of 0 .. max among them;
-    by default they are all different.
+    by default they are all different.  hidden: for every network tensors that follow its outputs; by default none.
     """
     models = [decode(data, MODEL) for _, data in networks]
     shapes = [_inputs(model) for model in models]
@@ -64,10 +66,11 @@ def read_networks(
     outputs: list[Tensor] = []
     interfaces: list[Interface] = []
     start = 0
-    for (name, _), model, inputs in zip(networks, models, shapes, strict=True):
+    more = hidden or [()] * len(networks)
+    for (name, _), model, inputs, names in zip(networks, models, shapes, more, strict=True):
         builder.opset, builder.network = _opset(model), name
         stop = start + sum(map(prod, inputs.values()))
-        own = _network(builder, model, inputs, columns[start:stop])
+        own = _network(builder, model, inputs, columns[start:stop], names)
         interfaces.append(Interface(tuple(inputs.values()), tuple(output.shape for output in own)))
         start = stop
         outputs += own
@@ -88,8 +91,11 @@ def _inputs(model: Message) -> dict[str, Shape]:
     return inputs
 
 
-def _network(builder: Builder, model: Message, inputs: Mapping[str, Shape], columns: Sequence[int]) -> list[Tensor]:
-    """Appends the steps of one network, whose inputs are these elements of the program's input; its outputs."""
+def _network(
+    builder: Builder, model: Message, inputs: Mapping[str, Shape], columns: Sequence[int], hidden: Sequence[str]
+) -> list[Tensor]:
+    """Appends the steps of one network, whose inputs are these elements of the program's input; its outputs, and the
+    hidden tensors of these names."""
     graph = _one(model, "graph", "ModelProto")
     values: dict[str, Tensor] = {}
     for tensor in graph.get("initializer", []):
@@ -99,7 +105,7 @@ def _network(builder: Builder, model: Message, inputs: Mapping[str, Shape], colu
         _define(values, name, Tensor(shape, [(0, i) for i in own], None))
     for node in graph.get("node", []):
         _apply(builder, values, node)
-    names = [_one(output, "name", "output") for output in graph["output"]]
+    names = [*(_one(output, "name", "output") for output in graph["output"]), *hidden]
     for name in names:
         if name not in values or values[name].dtype is not None:
             raise MalformedInput("network", f"the output {name!r} is not computed from the input")

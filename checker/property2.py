@@ -1,13 +1,15 @@
 """VNN-LIB 2.x to the normal form of docs/certificate.md, in exact rationals: bytes of the file to a `Document`.
 
     file    := (vnnlib-version <2.0>) network+ (assert formula)*
-    network := (declare-network NAME relation? (declare-input NAME TYPE SHAPE)+ (declare-output NAME TYPE SHAPE)+)
+    network := (declare-network NAME relation? (declare-input NAME TYPE SHAPE)+
+                                (declare-hidden NAME TYPE SHAPE "onnx name")* (declare-output NAME TYPE SHAPE)+)
     formula := (and formula+) | (or formula+) | (OP term term)        OP: <= >= < > == !=
     term    := decimal | NAME | NAME[i,...] | (+ term+) | (- term+) | (* term+)   at most one factor is not constant
 
-X is all inputs of all networks in declaration order, row-major; Y all outputs.  `a == b` is `a <= b` and `a >= b`;
-`a != b` is `a < b` or `a > b`.  Anything else, products of variables, hidden tensors and `initialized` among it, is an
-error with its line.  The text becomes nested lists first, with an explicit stack; these are then read from outside in.
+X is all inputs of all networks in declaration order, row-major; Y is, network by network, all outputs and then all
+hidden tensors.  `a == b` is `a <= b` and `a >= b`; `a != b` is `a < b` or `a > b`.  Anything else, products of
+variables and `initialized` among it, is an error with its line.  The text becomes nested lists first, with an explicit
+stack; these are then read from outside in.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ _TOKEN = re.compile(r'"[^"\r\n]*"|;[^\r\n]*|[()]|\[[^]\[()";]*\]|[^]\[\s()";]+|\
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _INDEX = re.compile(r"\[\s*(?:[0-9]{1,9}\s*(?:,\s*[0-9]{1,9}\s*)*)?\]", re.ASCII)
+_KINDS = ("declare-input", "declare-hidden", "declare-output")
+_INPUT, _HIDDEN, _OUTPUT = range(3)
 _COMPARISONS = frozenset(("<=", ">=", "<", ">", "==", "!="))
 
 
@@ -40,7 +44,8 @@ _COMPARISONS = frozenset(("<=", ">=", "<", ">", "==", "!="))
 class Network:
     """A declared network; model: the network whose file it is, its own name unless it equals another.
 
-    inputs, outputs: the shapes as declared; element: "real" or an ONNX type.
+    inputs, outputs: the shapes as declared; element: "real" or an ONNX type; hidden: the tensors of the file that the
+    property speaks of besides, and their shapes.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Network:
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
     element: str
+    hidden: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,15 @@ class _List:
 
 
 _Tree = _Word | _List
+
+
+@dataclass(frozen=True)
+class _Declared:
+    name: str
+    kind: int  # of _KINDS
+    element: str
+    shape: tuple[int, ...]
+    onnx_name: str
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,7 @@ class _Reader:
         self.names: set[str] = set()
         self.tensors: dict[str, _Tensor] = {}
         self.networks: dict[str, Network] = {}
-        self.shapes: dict[str, list[tuple[bool, str, tuple[int, ...]]]] = {}
+        self.shapes: dict[str, list[tuple[int, str, tuple[int, ...]]]] = {}
         self.related: set[str] = set()
         self.sizes = [0, 0]
         self.numbers: dict[str, Fraction] = {}
@@ -196,14 +211,26 @@ class _Reader:
             self.related.add(name)
             self.shapes[name] = self.shapes[other]
         declared = [self._tensor(item) for item in rest]
-        kinds = [tensor.is_output for tensor in declared]
-        if set(kinds) != {False, True} or kinds != sorted(kinds):
-            self.fail("a network has inputs and then outputs, at least one of each", tree.at)
-        shape = [(t.is_output, t.element, t.shape) for t in declared]
+        kinds = [tensor.kind for tensor in declared]
+        if not {_INPUT, _OUTPUT} <= set(kinds) or kinds != sorted(kinds):
+            self.fail("a network has inputs, then hidden tensors, if any, then outputs", tree.at)
+        shape = [(t.kind, t.element, t.shape) for t in declared if t.kind != _HIDDEN]
         if self.shapes.setdefault(name, shape) != shape:
             self.fail("the inputs and outputs are not those of the network that it equals or resembles", tree.at)
-        inputs, outputs = (tuple(t.shape for t in declared if t.is_output == side) for side in (False, True))
-        self.networks[name] = Network(name, model, inputs, outputs, declared[0].element)
+        of_kind = [[t for t in declared if t.kind == kind] for kind in (_INPUT, _OUTPUT, _HIDDEN)]
+        for tensor in (tensor for tensors in of_kind for tensor in tensors):
+            side = tensor.kind != _INPUT
+            self.tensors[tensor.name] = _Tensor(side, tensor.element, tensor.shape, self.sizes[side])
+            self.sizes[side] += prod(tensor.shape)
+        inputs, outputs, hidden = of_kind
+        self.networks[name] = Network(
+            name,
+            model,
+            tuple(t.shape for t in inputs),
+            tuple(t.shape for t in outputs),
+            declared[0].element,
+            tuple((t.onnx_name, t.shape) for t in hidden),
+        )
 
     def _other(self, tree: _List) -> str:
         words = [item.text for item in tree.items if isinstance(item, _Word)]
@@ -211,24 +238,21 @@ class _Reader:
             self.fail("a network declared before, which itself stands in no relation, was expected", tree.at)
         return words[1]
 
-    def _tensor(self, tree: _Tree) -> _Tensor:
-        """(declare-input NAME TYPE SHAPE), with or without an ONNX name in quotes."""
+    def _tensor(self, tree: _Tree) -> _Declared:
+        """(declare-input NAME TYPE SHAPE), with or without an ONNX name in quotes, which hidden tensors must have."""
         items = tree.items if isinstance(tree, _List) else []
         words = [item.text for item in items if isinstance(item, _Word)]
-        if len(words) == 5 and words[4].startswith('"'):
-            words.pop()
-        if len(words) != 4 or len(items) - len(words) > 1 or words[0] not in ("declare-input", "declare-output"):
-            self.fail("(declare-input NAME TYPE SHAPE) or (declare-output NAME TYPE SHAPE) was expected", tree.at)
+        onnx_name = words.pop()[1:-1] if len(words) == 5 and words[4].startswith('"') else ""
+        if len(words) != 4 or len(items) - len(words) > 1 or words[0] not in _KINDS:
+            self.fail("(declare-input NAME TYPE SHAPE), or hidden or output in its place, was expected", tree.at)
         if any(isinstance(item, _List) for item in items):
             self.fail("a parenthesis in the declaration of a tensor", tree.at)
-        shape = self._indices(words[3], tree.at)
+        shape, kind = self._indices(words[3], tree.at), _KINDS.index(words[0])
         if not _NAME.fullmatch(words[2]) or 0 in shape or prod(shape) > MAX_ELEMENTS:
             self.fail(f"element type {words[2][:40]!r} and shape {words[3][:40]} do not declare a tensor", tree.at)
-        is_output = words[0] == "declare-output"
-        tensor = _Tensor(is_output, words[2].lower(), shape, self.sizes[is_output])
-        self.tensors[self._fresh(items[1])] = tensor
-        self.sizes[is_output] += prod(shape)
-        return tensor
+        if kind == _HIDDEN and not onnx_name:
+            self.fail("a hidden tensor has its name in the ONNX file, in quotes", tree.at)
+        return _Declared(self._fresh(items[1]), kind, words[2].lower(), shape, onnx_name)
 
     def _fresh(self, tree: _Tree) -> str:
         name = tree.text if isinstance(tree, _Word) else ""

@@ -37,8 +37,6 @@ def beyond_checker(networks: bytes | Sequence[Part]) -> str | None:
     from farkas.checker.integer import check_size
     from farkas.checker.network import read_networks
 
-    if not isinstance(networks, bytes) and (hidden := [name for part in networks for name in part.hidden]):
-        return f"the property speaks of the hidden tensor '{hidden[0]}', and the checker reads inputs and outputs only"
     try:
         program, _ = read_networks([("", networks)] if isinstance(networks, bytes) else by_name(networks))
         check_size(program)
