@@ -200,7 +200,7 @@ class Bench:
     def _ended(self, pool: Pool, outcome: Outcome, queue: list[schedule.Waiting]) -> Job | None:
         """The instance, if this was its last process; else the next one is begun, or it waits for another try."""
         job = self._running.pop(outcome.id)
-        if outcomes.is_worth_another_try(outcome) and job.tries == 1:
+        if job.tries < outcomes.tries(outcome, procfs.available()):
             job.tries += 1
             alone = outcome.end is not End.LOST
             job.waiting = replace(job.waiting, alone=alone, bytes=max(job.waiting.bytes, outcome.peak_bytes))

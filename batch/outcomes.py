@@ -9,6 +9,7 @@ from typing import Any
 from farkas.batch.records import DECIDED
 from farkas.batch.tasks import End, Outcome, last_line, printed
 
+MANY = 5
 LATE_S = 1.0  # after the timeout, before an answer counts as none
 WORDS = (*DECIDED, "unknown", "timed-out", "unsupported", "error")
 NO_MEMORY = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "failed to map segment")
@@ -53,7 +54,13 @@ def _ended(outcome: Outcome, folder: Path) -> dict[str, Any]:
     return {"verdict": "error", "reason": "crash", "message": message}
 
 
-def is_worth_another_try(outcome: Outcome) -> bool:
-    """Whether an end says something about the machine rather than about the instance."""
-    killed = outcome.end is End.ITSELF and outcome.code == -signal.SIGKILL
-    return killed or outcome.end in (End.EVICTED, End.LOST)
+def tries(outcome: Outcome, available: int | None) -> int:
+    """How often an instance is tried that ended so: more than once where the end says something about the machine.
+
+    available: bytes of memory that are free.  What was killed from outside while there was plenty of memory was not
+    killed for its memory.
+    """
+    if outcome.end is End.ITSELF and outcome.code == -signal.SIGKILL:
+        plenty = available is not None and 4 * outcome.peak_bytes < available
+        return MANY if plenty else 2
+    return 2 if outcome.end in (End.EVICTED, End.LOST) else 1

@@ -78,6 +78,8 @@ class Zygote:
                 self._watch()
                 self._reap()
                 self._report()
+        except ConnectionError:
+            return  # the driver is gone
         finally:
             for pid in list(procfs.tree(os.getpid()))[1:]:
                 _kill(pid)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from farkas.batch import procfs
 from farkas.batch.bench import Bench
+from farkas.batch.outcomes import MANY
 from farkas.batch.plan import Plan
 from farkas.batch.ports import SystemClock, SystemDisk
 from farkas.batch.records import Result, Row
@@ -125,11 +127,16 @@ def test_a_missing_file_is_an_error_of_its_instance(tmp_path: Path) -> None:
         assert missing is not None and "0.vnnlib: No such file" in missing.message
 
 
-def test_a_worker_that_the_kernel_kills_gets_a_second_try_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("free", "expected"), [(1 << 20, 2), (1 << 60, MANY)])
+def test_a_worker_that_is_killed_from_outside_gets_another_try_alone(
+    free: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one where memory was short, some more where it was not."""
+    monkeypatch.setattr(procfs, "available", lambda: free)
     with Store.open(tmp_path / "s") as store:
         run, _ = bench(store, rows(tmp_path, 1), "dies_by_the_kernel")
         assert verdicts(store, run) == ["unknown"]
-    assert asked(tmp_path, 0) == 2
+    assert asked(tmp_path, 0) == expected
 
 
 def test_the_parent_of_all_workers_may_be_killed(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def gone(pid: int) -> None:
 def test_a_zygote_that_is_killed_loses_what_ran_and_is_replaced(tmp_path: Path) -> None:
     with Pool(warm=False) as pool:
         outcome = run(pool, tmp_path, "kills_its_parent")
-        assert outcome.end is End.LOST and outcomes.is_worth_another_try(outcome)
+        assert outcome.end is End.LOST and outcomes.tries(outcome, None) == 2
         assert values(run(pool, tmp_path, "kills_its_parent"), tmp_path) == ("unsat", "")
         assert pool.restarts == 1
 
