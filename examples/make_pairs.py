@@ -1,7 +1,8 @@
-"""Writes two more networks to `examples/networks`: `python -m examples.make_pairs [FOLDER]`.
+"""Writes three more networks to `examples/networks`: `python -m examples.make_pairs [FOLDER]`.
 
 loans         4-12-8-2   refuse or grant, from income, debt, age and group, all in [0, 1]
 wave_rounded  2-16-16-1  `wave` with its weights rounded to multiples of 1/256: a copy that should do the same
+wave_int8     2-16-16-1  `wave` as onnxruntime's quantisation makes it, with 8-bit weights and activations
 
 The loans of the training data were granted by income and debt alone, but the groups differ in income, and the decisions
 are noisy: what the network makes of the group is for a specification to say.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -54,7 +56,29 @@ def wave_rounded(folder: Path) -> str:
     return f"wave_rounded: multiples of 1/{STEP}"
 
 
+def wave_int8(folder: Path) -> str:
+    """Quantises `wave`, calibrated on points of its square."""
+    from onnxruntime import quantization
+
+    points = np.random.default_rng(8).uniform(-2.0, 2.0, size=(200, 1, 2)).astype(np.float32)
+
+    class Points(quantization.CalibrationDataReader):  # type: ignore[misc]  # untyped
+        def __init__(self) -> None:
+            self.points = iter(points)
+
+        def get_next(self) -> Any:
+            point = next(self.points, None)
+            return None if point is None else {"input": point}
+
+    place = folder / "wave_int8.onnx"
+    quantization.quantize_static(
+        str(folder / "wave.onnx"), str(place), Points(), quant_format=quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+    )  # fmt: skip
+    return "wave_int8: 8 bits"
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent / "networks"
-    for make in (loans, wave_rounded):
+    for make in (loans, wave_rounded, wave_int8):
         print(make(place))
