@@ -26,7 +26,8 @@ class Task:
     """What every arm needs: the prepared network, the family, and how leaves must close.
 
     margin: what a row must clear beyond its threshold; evaluate: outputs (B, m) of inputs (B, n0), a guide; engines:
-    names of those that may decide, None for all; milp_solver: who hunts for incumbents.
+    names of those that may decide, None for all; milp_solver: who hunts for incumbents; linear: the same task about the
+    network alone, where all that is not linear in it is the family's ellipsoid.
     """
 
     net: Prepared
@@ -38,6 +39,7 @@ class Task:
     branching: str
     engines: frozenset[str] | None = None
     milp_solver: str = "highs"
+    linear: Task | None = None
 
     @property
     def cases(self) -> int:
@@ -86,7 +88,9 @@ class Roots:
 
             task = self.task
             asked = np.flatnonzero(task.family.y_rows.any(axis=0))
-            relaxation = Relaxation(task.net, task.family.lower[case], task.family.upper[case], budget.check, asked)
+            family, shape = task.family, task.family.ball
+            ball = None if shape is None else shape.on(np.array([case]), task.net.backend.asarray)
+            relaxation = Relaxation(task.net, family.lower[case], family.upper[case], budget.check, asked, ball)
             root = CaseRoot(task.family, case, relaxation, task.margin, task.evaluate)
             self._found[case] = root, root.explore(budget)
         return self._found[case]

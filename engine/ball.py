@@ -70,6 +70,21 @@ def within(family: Family, prop: Property) -> Family:
     return replace(family, lower=lower, upper=upper, ball=shape)
 
 
+def linear(family: Family, outputs: int) -> Family | None:
+    """The family without the atoms of its ellipsoid, where none of the others speaks of products; None otherwise.
+
+    Whoever bounds rows over the ellipsoid refutes a disjunct by refuting the rest of it.
+    """
+    if family.ball is None:
+        return None
+    spoken = np.asarray(family.y_rows[:, outputs:].any(axis=1))
+    stands_for = [np.flatnonzero(spoken[list(rows)]) for rows in family.disjuncts]
+    left = tuple(tuple(r for r in rows if not spoken[r]) for rows in family.disjuncts)
+    if not all(len(found) == 1 for found in stands_for) or not all(left):
+        return None
+    return replace(family, y_rows=family.y_rows[:, :outputs], disjuncts=left)
+
+
 def ellipsoid(
     cases: Sequence[Case], members: Sequence[int], monomials: Sequence[Monomial], outputs: int
 ) -> Ellipsoid | None:

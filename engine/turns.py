@@ -11,25 +11,27 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
 from farkas.engine.arms import InputArm, Task, arms
 from farkas.engine.bab import Candidate
+from farkas.engine.ball import linear
 from farkas.engine.budget import Budget
 from farkas.engine.falsify import Attack
 from farkas.engine.gap import Gap, Sieve
 from farkas.engine.ladder import Piece
 from farkas.engine.options import Options
 from farkas.engine.portfolio import Portfolio, Turn
-from farkas.engine.problem import Family, Vector
+from farkas.engine.problem import Family, Matrix, Vector
 from farkas.engine.query import Query
 from farkas.engine.replay import Replay, Replayer
 from farkas.engine.trusted import Word
 from farkas.engine.verdict import Unknown
-from farkas.ir.core import run_float
-from farkas.runtime_cuda.prepared import Prepared
+from farkas.ir.core import Program, run_float
+from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.boxes import down32, up32
 from farkas.specs.query import Case, Semantics
 
@@ -50,6 +52,10 @@ class Context:
     budget: Budget
     replayer: Replayer
     report: Callable[[FamilyTurn], None]
+
+
+def _outputs(program: Program, x: Matrix) -> Matrix:
+    return np.asarray(run_float(program, x)[program.output])
 
 
 @dataclass(eq=False)
@@ -74,12 +80,17 @@ class FamilyTurn:
             attack.family,
             query.semantics.is_binary32,
             MARGIN if options.certify else 0.0,
-            lambda x: np.asarray(run_float(query.program, x)[query.program.output]),
+            partial(_outputs, query.program),
             options.memory_bytes // 2,
             options.branching,
             options.engines,
             options.milp_solver,
         )
+        rest = linear(attack.family, query.lowered.output_size)
+        if rest is not None and not query.lowered.has_products:
+            alone = prepare(query.lowered, binary32=task.binary32, backend=net.backend)
+            evaluate = partial(_outputs, query.lowered)
+            task = replace(task, linear=replace(task, net=alone, family=rest, evaluate=evaluate))
         return FamilyTurn(context, attack, task)
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ from typing import Any, assert_never
 
 from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.ir.products import refused
-from farkas.runtime_cuda.crown import ADAPTIVE, TINY, lines
+from farkas.runtime_cuda.crown import ADAPTIVE, TINY, Ball, lines
 from farkas.runtime_cuda.patches import Patches, patches
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
@@ -46,7 +46,7 @@ class Ground:
 
     x_lower, x_upper: (n0,); error: (n,) of every Affine node of the unpacked program; floor: per Affine node what
     cutting coefficients to a checker's grid may cost a row; fixed: lines (a, s, t), each (n,), of the Relus whose
-    source has no place in the flat storage.
+    source has no place in the flat storage; ball: what else is known of the points that are asked about.
     """
 
     x_lower: Any
@@ -54,6 +54,7 @@ class Ground:
     error: Mapping[int, Any]
     floor: Mapping[int, float]
     fixed: Mapping[int, tuple[Any, Any, Any]]
+    ball: Ball | None = None
 
 
 @dataclass(eq=False)
@@ -130,7 +131,14 @@ class Passes:
             xp.maximum(ground.x_upper - mid, mid - ground.x_lower)
         )  # [mid - radius, mid + radius] holds the box
         self.mid, self.radius = self.cast(mid), self.cast(radius)
-        self.reach = radius + up(engine_gamma(2 * net.sizes[0]) * (abs(mid) + radius))
+        gamma = engine_gamma(2 * net.sizes[0])
+        self.reach = radius + up(gamma * (abs(mid) + radius))
+        self.ball = None
+        if ground.ball is not None:
+            held, centre = ground.ball.scale > 0, xp.where(ground.ball.scale > 0, ground.ball.centre, mid)
+            self.ball = Ball(*(self.cast(part) for part in (centre, ground.ball.scale, ground.ball.radius)))
+            self.beside = self.cast(xp.where(held, 0.0, radius))
+            self.beside_reach = xp.where(held, up(gamma * abs(centre)), self.reach)
 
     def cast(self, values: Any) -> Any:
         """Floating-point arrays in this precision; index arrays as they are."""
@@ -265,6 +273,8 @@ class Passes:
             corner = (descent.inputs <= 0) * (self.x_upper - self.x_lower) + self.x_lower
         else:  # exactly ends of the box
             corner = xp.where(descent.inputs > 0, self.x_lower, self.x_upper)
+        if self.ball is not None:
+            corner = self._on_ball(self.ball, descent.inputs, corner)
         values = {0: corner}
         for v in sorted(descent.reached):
             node = nodes[v]
@@ -295,7 +305,31 @@ class Passes:
         return (rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2]) @ vector).reshape(rows.shape[:2])
 
     def _estimate(self, rows: Any, const: Any) -> Any:
-        return const + self._times(rows, self.mid) - self._times(abs(rows), self.radius)
+        value = const + self._times(rows, self.mid) - self._times(abs(rows), self.radius)
+        return value if self.ball is None else self.xp.maximum(value, const + self._over_ball(self.ball, rows))
+
+    def _over_ball(self, ball: Ball, rows: Any) -> Any:
+        """About the least value of the rows (B, R, n0) over the ball, and over the box in what that leaves free."""
+        length = self.xp.sqrt(self._times(rows * rows, ball.scale))
+        return self._times(rows, ball.centre) - self._times(abs(rows), self.beside) - ball.radius * length
+
+    def _on_ball(self, ball: Ball, rows: Any, corner: Any) -> Any:
+        """The minimising points: of the ball where its bound is the better one, else the corners."""
+        xp = self.xp
+        length = xp.sqrt(self._times(rows * rows, ball.scale))
+        share = ball.radius / xp.maximum(length, 1e-30)
+        lowest = xp.where(ball.scale > 0, ball.centre - rows * ball.scale * share[:, :, None], corner)
+        better = self._over_ball(ball, rows) > self._times(rows, self.mid) - self._times(abs(rows), self.radius)
+        return xp.where(better[:, :, None], lowest, corner)
+
+    def _least_over_ball(self, ball: Ball, rows: Any, const: Any) -> Any:
+        """As crown.Propagator bounds rows over a ball, rounded down but for the last sums."""
+        gamma = engine_gamma(2 * self.net.sizes[0])
+        length = up(self.xp.sqrt(self._times(rows * rows, ball.scale)) * (1.0 + gamma)) + 2.0**-480
+        return (
+            const + self._times(rows, ball.centre) - self._times(abs(rows), self.beside_reach)
+            - up(ball.radius * length)
+        )  # fmt: skip
 
     def _least(self, rows: Any, const: Any, pins: Pins | None) -> Any:
         """The minimum over the box, rounded down.
@@ -303,6 +337,9 @@ class Passes:
         `reach` is the radius and gamma64 times the magnitude, for the rounding of either product over the input.
         """
         value = const + self._times(rows, self.mid) - self._times(abs(rows), self.reach)
+        if self.ball is not None:
+            other = self._least_over_ball(self.ball, rows, const)
+            value = self.xp.where(other > value, other, value)  # a NaN bounds nothing
         if pins is not None:
             # The sum of the pins' constants, and every sum of constants that it enters.
             value = value - engine_gamma(2 * self.net.width) * pins.size

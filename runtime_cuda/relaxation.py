@@ -17,6 +17,7 @@ from typing import Any
 
 from farkas.ir.core import Relu
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed
+from farkas.runtime_cuda.crown import Ball
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_pins, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
@@ -59,12 +60,20 @@ class Relaxation:
     """Bounds of subproblems of one box: `root` first, then `refresh` and `optimise` as often as wanted.
 
     x_lower, x_upper: (n0,); tick: called before every pass, may raise to abandon the work; outputs: positions of the
-    output that rows will ask about, None for any: in networks of convolutions other neurons keep their interval bounds.
+    output that rows will ask about, None for any: in networks of convolutions other neurons keep their interval bounds;
+    ball: what else is known of the points of the box that are asked about.
     """
 
     def __init__(
-        self, prepared: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None], outputs: Any = None
+        self,
+        prepared: Prepared,
+        x_lower: Any,
+        x_upper: Any,
+        tick: Callable[[], None],
+        outputs: Any = None,
+        ball: Ball | None = None,
     ) -> None:
+        self.ball = ball
         self.outputs = outputs
         self.full = prepared
         self.xp = prepared.backend.xp
@@ -79,7 +88,7 @@ class Relaxation:
         A second call goes on from the first.  worth: (N,), what a better bound of a neuron brings, so that the rows
         that matter come first where the effort does not suffice for all.
         """
-        known = self._root or derive(self.full, self.x_lower, self.x_upper, self.tick, self.outputs)
+        known = self._root or derive(self.full, self.x_lower, self.x_upper, self.tick, self.outputs, self.ball)
         found = improve(self.full, known, effort, worth, self.tick) if effort.steps else known
         self.adopt(found)
         return found

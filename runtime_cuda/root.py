@@ -23,7 +23,7 @@ import numpy as np
 from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.ir.products import refused
 from farkas.runtime_cuda.adjoint import Ground, Passes
-from farkas.runtime_cuda.crown import ADAPTIVE, Propagator, lines
+from farkas.runtime_cuda.crown import ADAPTIVE, Ball, Propagator, lines
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
@@ -72,8 +72,16 @@ class _Derivation:
     """One pass in network order: forward interval and error of every node, rows of the open neurons of every layer."""
 
     def __init__(
-        self, net: Prepared, x_lower: Any, x_upper: Any, lower: Any, upper: Any, tick: Callable[[], None]
+        self,
+        net: Prepared,
+        x_lower: Any,
+        x_upper: Any,
+        lower: Any,
+        upper: Any,
+        tick: Callable[[], None],
+        ball: Ball | None = None,
     ) -> None:
+        self.ball = ball
         self.net, self.xp, self.tick = net, net.backend.xp, tick
         self.x_lower, self.x_upper = x_lower, x_upper
         self.lower, self.upper = lower.copy(), upper.copy()
@@ -85,7 +93,7 @@ class _Derivation:
         self.packed = net
 
     def ground(self) -> Ground:
-        return Ground(self.x_lower, self.x_upper, self.error, self.floor, self.fixed)
+        return Ground(self.x_lower, self.x_upper, self.error, self.floor, self.fixed, self.ball)
 
     def run(self, tighten: Callable[[_Derivation, int, int], None]) -> None:
         """tighten(derivation, node, ordinal) may improve the bounds of a layer, everything below being final."""
@@ -205,23 +213,40 @@ def parts_of(index: Any, numbers: int) -> list[Any]:
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
-def derive(net: Prepared, x_lower: Any, x_upper: Any, tick: Callable[[], None], outputs: Any = None) -> Root:
-    """Bounds over the box (n0,) by intervals and adaptive rows; outputs: those that are asked about, None for all."""
+def derive(
+    net: Prepared,
+    x_lower: Any,
+    x_upper: Any,
+    tick: Callable[[], None],
+    outputs: Any = None,
+    ball: Ball | None = None,
+) -> Root:
+    """Bounds over the box (n0,) by intervals and adaptive rows; outputs: those that are asked about, None for all.
+
+    ball: of one box; the bounds then hold on its points.
+    """
     top = net.backend.xp.full(net.width, net.backend.xp.inf)
     if not net.is_dense:
-        return _propagated(net, x_lower, x_upper, -top, top, tick, outputs)
-    first = _Derivation(net, x_lower, x_upper, -top, top, tick)
+        return _propagated(net, x_lower, x_upper, -top, top, tick, outputs, ball)
+    first = _Derivation(net, x_lower, x_upper, -top, top, tick, ball)
     first.run(_Derivation.adaptive_rows)
     return Root(first.lower, first.upper, first.empty, first.ground(), (tuple(first.used),))
 
 
 def _propagated(
-    net: Prepared, x_lower: Any, x_upper: Any, lower: Any, upper: Any, tick: Callable[[], None], outputs: Any
+    net: Prepared,
+    x_lower: Any,
+    x_upper: Any,
+    lower: Any,
+    upper: Any,
+    tick: Callable[[], None],
+    outputs: Any,
+    ball: Ball | None,
 ) -> Root:
     """The same by the short cuts of crown.py; one pass of intervals more gives the error terms for what it found."""
     propagator = Propagator(net, (ADAPTIVE,), tick, outputs)
-    refined = propagator.refine(x_lower[None], x_upper[None], lower[None], upper[None])
-    known = _Derivation(net, x_lower, x_upper, refined.lower[0], refined.upper[0], tick)
+    refined = propagator.refine(x_lower[None], x_upper[None], lower[None], upper[None], ball=ball)
+    known = _Derivation(net, x_lower, x_upper, refined.lower[0], refined.upper[0], tick, ball)
     known.run(lambda derivation, v, k: None)
     used, asked = [], net.backend.xp.ones(net.width, dtype=bool)
     for k, (v, slot) in enumerate(net.slots.items()):
@@ -240,7 +265,8 @@ def improve(net: Prepared, known: Root, effort: Effort, worth: Any, tick: Callab
     steps, chosen = _plan(net, known, effort, worth, tick)
     if not steps or not chosen.any():
         return known
-    better = _Derivation(net, known.ground.x_lower, known.ground.x_upper, known.lower, known.upper, tick)
+    ground = known.ground
+    better = _Derivation(net, ground.x_lower, ground.x_upper, known.lower, known.upper, tick, ground.ball)
 
     def tighten(derivation: _Derivation, v: int, k: int) -> None:
         if k == 0:  # no slopes below

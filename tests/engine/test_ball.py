@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farkas.engine.ball import linear
 from farkas.engine.options import Options
 from farkas.engine.query import Query
 from farkas.engine.verdict import Holds, Violated
@@ -18,6 +19,8 @@ from farkas.ir.core import run_float
 from farkas.runtime_cuda.backend import numpy_backend
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO, Propagator
 from farkas.runtime_cuda.prepared import prepare
+from farkas.runtime_cuda.relaxation import Relaxation
+from farkas.runtime_cuda.root import Effort
 from farkas.specs.query import Atom, Case, Property, Semantics
 from tests.nets import Net, affine, dense, random_layers, seeds
 
@@ -121,6 +124,61 @@ def test_verdicts_turn_where_a_plane_touches_the_ball(semantics: Semantics) -> N
             assert sum((x - m) ** 2 for x, m in zip(verdict.replay.inputs, centre, strict=True)) <= radius**2
         if isinstance(verdict, Holds):
             assert verdict.evidence == "trusted:crown"
+
+
+@given(seeds, st.lists(small, min_size=3, max_size=3), st.integers(1, 12))
+def test_bounds_with_decided_signs_hold_on_the_ball(seed: int, centre: list[Fraction], eighths: int) -> None:
+    rng = np.random.default_rng(seed)
+    net = dense(random_layers(rng, (3, 5, 4, 2)))
+    radius = Fraction(eighths, 8)
+    asked = ball_query(net, disc(centre, radius, 2), [Atom((), ((0, Fraction(1)),), Fraction(0), False)], 4)
+    (family,) = asked.families
+    assert family.ball is not None
+    ready = prepare(asked.lowered, binary32=False, backend=numpy_backend())
+    ball = family.ball.on(np.array([0]))
+    relaxation = Relaxation(ready, family.lower[0], family.upper[0], lambda: None, None, ball)
+    root = relaxation.root(Effort(seconds=10.0, steps=4))
+    away = rng.normal(size=(300, 3))
+    away *= (rng.random(300) ** 0.3 / np.linalg.norm(away, axis=1))[:, None] * float(radius)
+    values = run_float(asked.lowered, np.array([float(v) for v in centre]) + away)
+    neurons = np.concatenate([values[v] for v in ready.slots], axis=1)
+    assert (neurons >= root.lower - 1e-9).all() and (neurons <= root.upper + 1e-9).all()
+    lower, upper = root.lower[None].copy(), root.upper[None].copy()
+    is_open = np.flatnonzero((root.lower < 0) & (root.upper > 0))
+    inside = np.ones(300, dtype=bool)
+    if len(is_open):
+        lower[0, is_open[0]] = 0.0
+        inside = neurons[:, is_open[0]] >= 0
+    rows = rng.normal(size=(1, 2))
+    found = relaxation.optimise(lower, upper, rows, None, None, None, 8)
+    assert (found.value[0] <= (values[asked.lowered.output] @ rows[0])[inside] + 1e-9).all()
+
+
+@pytest.mark.parametrize("engine", ["relu-splitting", "input-splitting"])
+def test_either_arm_alone_decides_the_same_about_a_ball(engine: str) -> None:
+    """relu(x_0) + relu(-x_0) + x_1 over the unit disc is largest at 45 degrees: the square root of 2, in two pieces."""
+    net = dense([([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [0.0] * 4), ([[1.0, 1.0, 1.0, -1.0]], [0.0])])
+    for c, word in (("1.41422", "unsat"), ("1.41421", "sat")):
+        unsafe = Atom((), ((0, Fraction(-1)),), -Fraction(c), False)
+        asked = ball_query(net, disc([Fraction(0)] * 2, Fraction(1), 1), [unsafe], 2)
+        options = Options(timeout_s=10.0, trust=frozenset({"crown"}), engines=frozenset({engine}))
+        assert verify(asked, options).word == word
+
+
+def test_of_a_disjunct_with_other_products_nothing_is_left_out() -> None:
+    net, ball = affine([[1.0, 0.0]]), disc([Fraction(0)] * 2, Fraction(1), 1)
+    plain = Atom((), ((0, Fraction(1)),), Fraction(0), False)
+    (family,) = ball_query(net, ball, [plain], 2).families
+    rest = linear(family, 1)
+    assert rest is not None and rest.disjuncts == ((1,),) and rest.y_rows.shape[1] == 1
+    other = Atom((), ((1, Fraction(-1)),), Fraction(0), False)
+    for atoms in ([other], [plain, other], [Atom((), (), Fraction(1), False)]):
+        (mixed,) = ball_query(net, ball, atoms, 2).families
+        assert (linear(mixed, 1) is None) == (other in atoms)
+    case = ball_query(net, ball, [plain], 2).property.cases[0]
+    bare = Property(2, 1, (replace(case, disjuncts=((ball,),)),), monomials=((0, 0), (1, 1)))
+    (family,) = Query(net.graph, net.data, bare, REAL).families
+    assert linear(family, 1) is None
 
 
 def test_a_ball_beside_the_box_holds_no_point() -> None:
