@@ -19,6 +19,7 @@ from farkas.specs.query import Semantics
 
 FIRST_SLICE_S = 1.0
 LEAST_SLICE_S = 0.5
+SHORTEST_S = 0.2  # of a share
 SLICES = 20  # questions that a timeout is meant for at first
 
 
@@ -66,6 +67,11 @@ class Limits:
     @property
     def is_over(self) -> bool:
         return self.timeout_s is not None and self.elapsed_s >= self.timeout_s
+
+    def share_s(self, share: float, longest: float) -> float:
+        """A share of the time spent so far, of what is left at most."""
+        seconds = min(longest, max(SHORTEST_S, share * self.elapsed_s))
+        return seconds if self.timeout_s is None else max(0.0, min(seconds, self.timeout_s - self.elapsed_s))
 
     def check(self, spec: Spec, seconds: float) -> Verdict:
         """The verdict within so many seconds; its certificate, if it holds, is put in its place whole."""

@@ -6,7 +6,7 @@
 Everything is asked through `Spec.check`: `expression <= t` holds, and t is proved, with the tree or certificate of that
 question; or it is violated, and the exact value of the expression at the replayed witness is attained.  So an interval
 is as sound as a verdict, in every semantics that verdicts have, for everything that a specification can say.  Which t
-to ask about is chosen by `farkas.thresholds`.
+to ask about is chosen by `farkas.thresholds`; from each witness an attack climbs on (`farkas.engine.raising`).
 
 Every question starts with an empty tree.  Keeping one tree for all thresholds would save the bounds of pieces that were
 cut before, but as the proof for the last threshold takes about as long as all before it, no more than a factor of two;
@@ -16,15 +16,17 @@ and the tree of one threshold is what the checker reads.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from farkas.api import FilePath
+from farkas.api import FilePath, load_question
 from farkas.asking import Limits
 from farkas.engine.problem import row_scale
+from farkas.engine.raising import raised
+from farkas.engine.replay import Replay
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
 from farkas.expressions import Premise, scalar, value
 from farkas.optimum import Bounds, Optimum
@@ -33,9 +35,12 @@ from farkas.specs.diagnostics import SpecError
 from farkas.specs.language_conditions import Condition
 from farkas.specs.language_forms import Form, negated, number
 from farkas.specs.language_formulas import at_most
-from farkas.specs.language_witness import entry_values
+from farkas.specs.language_witness import entry_values, named
 from farkas.specs.query import Semantics
 from farkas.thresholds import Thresholds
+
+CLIMB_SHARE = 0.2  # of the time spent so far: for climbing on from a witness
+LONGEST_CLIMB_S = 1.0
 
 Given = Condition | Iterable[Condition]
 Report = Callable[[Optimum], None]
@@ -179,9 +184,9 @@ class _Search:
                 proved = self._sign * threshold
                 self._tell(verdict, proved=proved, holds=verdict, certificate=self._limits.certificate)
             case Violated():
-                attained = self._attained(spec, verdict, threshold)
+                attained, best = max(self._witnesses(spec, verdict, threshold), key=lambda pair: pair[0])
                 self._thresholds.at_least(attained)
-                self._tell(verdict, attained=self._sign * attained, witness=verdict)
+                self._tell(verdict, attained=self._sign * attained, witness=best)
             case Unknown():
                 self._detail = verdict.detail
                 self._thresholds.undecided(threshold, verdict.reason is Reason.TIMEOUT)
@@ -189,10 +194,19 @@ class _Search:
             self._hint(spec, verdict, threshold)
         return verdict
 
-    def _attained(self, spec: Spec, verdict: Violated, threshold: Fraction) -> Fraction:
-        """The value of the expression in both executions of the witness, the lesser one; with norms, its lower end, or
+    def _witnesses(self, spec: Spec, found: Violated, threshold: Fraction) -> Iterator[tuple[Fraction, Violated]]:
+        """Values of the expression at witnesses: the one that was found, and those that a climb from there leads to."""
+        yield self._attained(spec, found.replay, threshold), found
+        query = load_question(spec.networks, spec.property).query(found.semantics)
+        for replay in raised(query, self._limits.share_s(CLIMB_SHARE, LONGEST_CLIMB_S)):
+            outputs = replay.runtime_outputs or replay.outputs
+            told = named(spec.normal, replay.inputs, outputs)
+            best = replace(found, replay=replay, named=told, assignment="", certificate=None, in_binary32=None)
+            yield self._attained(spec, replay, threshold), best
+
+    def _attained(self, spec: Spec, replay: Replay, threshold: Fraction) -> Fraction:
+        """The value of the expression in both executions of a witness, the lesser one; with norms, its lower end, or
         the threshold below it."""
-        replay = verdict.replay
         values = []
         for outputs in (replay.outputs, replay.runtime_outputs) if replay.runtime else (replay.outputs,):
             low, high = value(self._form, entry_values(spec.normal, replay.inputs, outputs))
