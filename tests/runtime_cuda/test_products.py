@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farkas.engine.branching import sensitivity
-from farkas.ir.core import Program
+from farkas.ir.core import Program, Relu
 from farkas.ir.products import with_monomials
+from farkas.runtime_cuda.attack import output_and_gradient
 from farkas.runtime_cuda.backend import Backend
 from farkas.runtime_cuda.crown import ADAPTIVE, PARALLEL, ZERO
 from farkas.runtime_cuda.products import Plane, ProductLines, interval, product_lines
@@ -25,6 +26,7 @@ from tests.runtime_cuda.executions import Exact, at_most, outside, points
 RULES = (ADAPTIVE, ZERO, PARALLEL)
 MONOMIALS = [(0, 0), (0, 1), (1, 2), (2, 3), (3, 3), (0, 0, 3), (2, 2, 2), (0, 1, 2, 3)]
 Pair = tuple[float, float]
+small_eighths = st.integers(-8, 8).map(lambda n: Fraction(n, 8))
 shares = st.lists(st.fractions(0, 1, max_denominator=64), min_size=3, max_size=3)
 
 
@@ -142,6 +144,30 @@ def test_at_a_point_bounds_are_the_value(seed: int, box: Box) -> None:
     lows = bounded(program, point).rows(both, rules=RULES)[0].max(axis=0)
     scale = 1 + np.abs(values).max()
     assert np.allclose(lows, [*values, *(-v for v in values)], rtol=0, atol=1e-9 * scale)
+
+
+@given(seeds, st.tuples(small_eighths, small_eighths))
+def test_gradients_are_those_of_the_polynomials(seed: int, point: tuple[Fraction, Fraction]) -> None:
+    """Against central differences, where the point is not next to a kink: their error is of order h^2."""
+    program = polynomial(seed)
+    exact, h = Exact(program), Fraction(1, 2**16)
+    hidden = [v for v, node in enumerate(program.nodes) if isinstance(node, Relu)]
+    if any(abs(z) <= 8 * h for v in hidden for z in exact.run(point)[v - 1]):
+        return
+    weights = np.random.default_rng(seed).integers(-3, 4, (1, program.output_size)).astype(float)
+    x = np.array([[float(v) for v in point]])
+    y, gradient = output_and_gradient(program, x, lambda y: weights + 0 * y)
+    values = exact.run(point)[program.output]
+    assert np.allclose(y[0], [float(v) for v in values], rtol=1e-12, atol=1e-9)
+    for i in range(2):
+        sides = []
+        for side in (-h, h):
+            moved = list(point)
+            moved[i] += side
+            ys = exact.run(moved)[program.output]
+            sides.append(sum((Fraction(w) * v for w, v in zip(weights[0].tolist(), ys, strict=True)), Fraction(0)))
+        slope = float((sides[1] - sides[0]) / (2 * h))
+        assert abs(gradient[0, i] - slope) <= 1e-6 * (1 + abs(slope) + max(abs(float(v)) for v in values))
 
 
 def test_every_halving_of_a_box_brings_the_lines_four_times_nearer(backend: Backend) -> None:
