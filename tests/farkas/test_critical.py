@@ -42,32 +42,43 @@ def robust(net: Network) -> fk.Spec:
     return fk.Spec([fk.linf(x - [1, 0]) <= fk.parameter("eps")], prove=fk.argmax(net(x)) == 0)
 
 
+def ends(found: Critical) -> tuple[Q, Q]:
+    """Where it holds and where it is violated, both of which are known."""
+    assert found.holds_at is not None and found.violated_at is not None
+    assert isinstance(found.holds, fk.Holds) and isinstance(found.violated, fk.Violated)
+    return found.holds_at, found.violated_at
+
+
 @pytest.mark.parametrize("semantics", ["real", "f32-any"])
 def test_the_radius_of_robustness_is_found_with_evidence_at_both_ends(classes: Network, semantics: str) -> None:
     spec = robust(classes)
     found = spec.critical("eps", 0, "1.1", tolerance="0.001", semantics=semantics)
-    assert found.holds_at <= Q(1, 2) < found.violated_at <= found.holds_at + Q("0.001")
-    assert (found.monotone, found.reason, found.gap <= Q("0.001")) == ("derived", "tolerance", True)
-    assert isinstance(found.holds, fk.Holds) and isinstance(found.violated, fk.Violated)
+    holds_at, violated_at = ends(found)
+    assert holds_at <= Q(1, 2) < violated_at <= holds_at + Q("0.001")
+    assert (found.monotone, found.reason, found.gap) == ("derived", "tolerance", violated_at - holds_at)
+    assert found.violated is not None
     point = found.violated.replay.inputs
-    assert max(abs(point[0] - 1), abs(point[1])) <= found.violated_at  # the witness is one of that very radius
+    assert max(abs(point[0] - 1), abs(point[1])) <= violated_at  # the witness is one of that very radius
 
 
 def test_a_limit_that_is_proved_falls_from_where_it_holds(classes: Network) -> None:
     x = fk.var(classes.input)
     spec = fk.Spec(fk.between(0, x, "0.75"), prove=fk.max(classes(x)) <= fk.parameter("limit"))
     found = spec.critical("limit", 0, 4, tolerance="0.01", semantics="real")
-    assert found.violated_at < Q("0.75") <= found.holds_at and found.monotone == "derived"
+    holds_at, violated_at = ends(found)
+    assert violated_at < Q("0.75") <= holds_at and found.monotone == "derived"
 
 
 def test_monotonicity_that_cannot_be_seen_is_a_claim(classes: Network) -> None:
     x, factor = fk.var(classes.input), fk.parameter("factor")
     spec = fk.Spec(fk.between(0, x, 1), prove=factor * classes(x)[0, 0] <= 2)
     found = spec.critical("factor", "0.25", 4, tolerance="0.01", semantics="real", trust=["crown"])
-    assert found.holds_at <= 2 < found.violated_at and found.monotone == "claimed"
+    holds_at, violated_at = ends(found)
+    assert holds_at <= 2 < violated_at and found.monotone == "claimed"
     falling = fk.Spec(fk.between("0.5", x, 1), prove=factor * classes(x)[0, 0] >= 1)
     found = falling.critical("factor", "0.5", 4, tolerance="0.01", semantics="real", trust=["crown"])
-    assert found.violated_at < 2 <= found.holds_at and found.monotone == "claimed"
+    holds_at, violated_at = ends(found)
+    assert violated_at < 2 <= holds_at and found.monotone == "claimed"
 
 
 def test_one_verdict_everywhere_has_one_end(classes: Network) -> None:
@@ -85,8 +96,10 @@ def test_the_value_that_holds_is_certified(tiny: Files) -> None:
     told: list[Critical] = []
     found = spec.critical("eps", "0.1", 1, tolerance="0.02", certificate=path, report=told.append)
     claim = check(path.read_bytes(), Path(tiny.network).read_bytes(), Path(f"{path}.vnnlib").read_bytes())
-    assert claim.verdict == "unsat" and found.holds.evidence == "certified" and found.certificate == path
-    assert found.reason == "tolerance" and told[-1].holds_at == found.holds_at <= Q("0.3") < found.violated_at
+    holds_at, violated_at = ends(found)
+    assert found.holds is not None and found.holds.evidence == "certified" and found.certificate == path
+    assert claim.verdict == "unsat" and told[-1].holds_at == holds_at
+    assert found.reason == "tolerance" and holds_at <= Q("0.3") < violated_at
 
 
 def test_what_cannot_be_asked_says_so(classes: Network) -> None:
