@@ -77,6 +77,21 @@ class Prop:
         """The same without values of a parameter."""
         return replace(self, params={name: values for name, values in self.params.items() if name != param})
 
+    def specs(self) -> dict[str, Spec]:
+        """The specifications of all cells by point and parameters, as a suite for `farkas bench`.
+
+        Misclassified points are left out.  Raises what else goes wrong, FarkasError or what the function raises.
+        """
+        found: dict[str, Spec] = {}
+        for point, params in product(range(len(self.points)), self.grid()):
+            name = ",".join([str(point), *(f"{key}={value}" for key, value in params.items())])
+            try:
+                found[name] = self.spec(point, **params)
+            except SpecError as error:
+                if error.code != CENTRE:
+                    raise
+        return found
+
     def check(self, *, report: Reporter | None = None, **options: Any) -> Results:
         """All cells, asked: options are those of `rows`; report: called with every row as soon as it is there."""
         found: list[Row] = []

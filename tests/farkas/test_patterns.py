@@ -163,6 +163,24 @@ def test_an_image_of_another_shape_is_refused(classes: Network) -> None:
         fk.patterns.robust(classes, [2, 0], 0)  # nothing says how far
 
 
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_a_radius_may_be_chosen_later(classes: Network, norm: Any) -> None:
+    later = fk.patterns.robust(classes, [2, 0], 0, fk.parameter("eps"), norm=norm, domain=(-9, 9)).at(eps="0.7")
+    now = fk.patterns.robust(classes, [2, 0], 0, "0.7", norm=norm, domain=(-9, 9))
+    assert later.property == now.property
+
+
+@pytest.mark.parametrize(("norm", "few"), [("linf", True), ("l2", True), ("l1", True), ("l1", False)])
+def test_an_image_of_another_class_is_said_at_once(classes: Network, sums: Network, norm: Any, few: bool) -> None:
+    net, image = (classes, [0, 2]) if few else (sums, [0] * (MANY - 1) + [2])
+    with pytest.raises(fk.SpecError, match="FK517"):
+        fk.patterns.robust(net, image, 0, "0.1", norm=norm)
+    with pytest.raises(fk.SpecError, match="FK517"):
+        fk.patterns.targeted(net, image, 1, "0.1", norm=norm)
+    with pytest.raises(fk.SpecError, match="FK517"):
+        fk.patterns.photometric(net, image, 0)
+
+
 QUARTERS = st.integers(-8, 8).map(lambda k: Q(k, 4))
 
 

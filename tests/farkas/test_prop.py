@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from fractions import Fraction as Q
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -275,6 +276,27 @@ def test_a_claim_of_monotonicity_is_counted_on_request_only(classes: Network) ->
     assert found.rows[0].direction is None
     assert [p.holds for p in found.curve(2).points] == [0, 0, 0]
     assert [p.holds for p in found.curve(2, believe=True).points] == [1, 1, 0]
+
+
+def test_the_specifications_of_a_loop_are_a_suite(classes: Network) -> None:
+    """The first point is answered otherwise itself."""
+    found = robustness(classes, ["0.25", "2"], ("0.5", "1.5")).specs()
+    words = {name: spec.check(timeout=20).word for name, spec in found.items()}
+    assert words == {"1,eps=0.5": "unsat", "1,eps=1.5": "sat"}
+    with pytest.raises(fk.SpecError, match="FK305"):
+        fk.prop(each=[[1, 2, 3]])(lambda image: fk.patterns.robust(classes, image, 0, 1)).specs()
+
+
+@settings(max_examples=6, deadline=None)
+@given(firsts=st.lists(st.integers(3, 16).map(lambda k: str(k / 8)), min_size=1, max_size=2), seed=st.integers(0, 99))
+def test_what_follows_is_what_asking_would_have_said(classes: Network, firsts: list[str], seed: int) -> None:
+    """In whatever order the radii stand."""
+    radii = tuple(np.random.default_rng(seed).permutation(["0.1", "0.3", "0.45", "0.7", "1.1"]).tolist())
+    together = outcomes(robustness(classes, firsts, radii).check(timeout=20))
+    alone: dict[tuple[int, str], str] = {}
+    for eps in radii:
+        alone |= outcomes(robustness(classes, firsts, (eps,)).check(timeout=20))
+    assert together == alone and "unknown" not in alone.values()
 
 
 def test_a_loop_over_nothing_is_refused() -> None:
