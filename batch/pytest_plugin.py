@@ -59,7 +59,7 @@ class Suite(pytest.File):
 
     def _decided(self, rows: Sequence[Row]) -> dict[int, Result]:
         option = self.config.getoption
-        plan = Plan(timeout_s=option("--farkas-timeout"), jobs=procfs.cores(), certify=option("--farkas-certify"))
+        plan = Plan(timeout_s=option("--farkas-timeout"), jobs=procfs.cores(), certify=bool(option("--farkas-certify")))
         with tempfile.TemporaryDirectory() as folder:
             place = Path(option("--farkas-store") or Path(folder) / "store")
             with Store.open(place) as store, Path(os.devnull).open("w", encoding="utf-8") as nowhere:

@@ -24,6 +24,7 @@ class Stage(Protocol):
 
     def found(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
         """What it says."""
+        ...
 
 
 class Check:

@@ -33,7 +33,7 @@ from farkas.batch.records import DECIDED, Attempt, Question, Result, Row, Run, S
 from farkas.batch.schema import NewerStore, migrate
 
 BUSY_S = 60.0
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "id", "question", "run", "number", "started", "timeout_s", "memory_bytes", "code", "verdict", "reason", "evidence",
     "semantics", "wall_s", "cpu_s", "peak_bytes", "message",
 )  # fmt: skip
@@ -325,7 +325,7 @@ class Store:
 
 def _require_whole(row: Sequence[Any]) -> dict[str, Any]:
     """The columns in a row of COLUMNS, details, digest."""
-    columns = dict(zip((*COLUMNS, "details"), row[:-1], strict=True))
+    columns: dict[str, Any] = dict(zip((*COLUMNS, "details"), row[:-1], strict=True))
     if _row_digest(columns) != row[-1]:
         raise Damaged(f"the attempt {columns['id']} is not what was written")
     return columns

@@ -243,7 +243,8 @@ def _limit(task: Task) -> None:
         pid = os.getpid()
         shared = 0 if task.command else max(0, procfs.address_space(pid) - procfs.resident(pid))
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_AS, (shared + limits.memory_bytes,) * 2)
+            limit = shared + limits.memory_bytes
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def preload() -> None:

@@ -74,15 +74,15 @@ class Writer:
         self._rows = csv.DictWriter(out, COLUMNS, lineterminator="\n")
         self._rows.writeheader()
 
-    def done(self, stored: Stored) -> None:
-        result = row_of(stored)
-        assert result is not None, "an instance that is done has an attempt"
-        if result.verdict == "sat" and not result.witness:
-            result = replace(result, witness=UNREAD)
-        self.results.append(result)
-        self._rows.writerow(asdict(result))
+    def done(self, result: Stored) -> None:
+        row = row_of(result)
+        assert row is not None, "an instance that is done has an attempt"
+        if row.verdict == "sat" and not row.witness:
+            row = replace(row, witness=UNREAD)
+        self.results.append(row)
+        self._rows.writerow(asdict(row))
         self._out.flush()
-        self.say(f"{len(self.results)}/{self._total} {line(result)}")
+        self.say(f"{len(self.results)}/{self._total} {line(row)}")
 
     def tick(self, running: Sequence[Row], resident_bytes: int) -> None:
         pass
