@@ -189,13 +189,15 @@ def implied(row: Row, spec: Spec, decided: Sequence[tuple[Row, Spec]]) -> Row | 
 
 
 def follows(small: Spec, large: Spec) -> bool:
-    """Whether every counterexample of `small` is one of `large`, in every semantics, as their normal forms show.
+    """Whether every counterexample of `small` is one of `large`, as their normal forms show, asked in one semantics.
 
     False says nothing.  A single point of a box is read as its nearest binary32 number, which need not lie in a wider
     interval around the decimal, so such a coordinate has to be a point of both boxes, or a binary32 number.
     """
     one, other = small.property, large.property
     if (one.inputs, one.outputs, one.monomials) != (other.inputs, other.outputs, other.monomials):
+        return False
+    if small.semantics != large.semantics:
         return False
     copies, others = small.normal.copies, large.normal.copies
     if len(copies) != len(others) or not all(a.is_like(b) for a, b in zip(copies, others, strict=True)):

@@ -22,6 +22,7 @@ from farkas.api import Network
 from farkas.ir.errors import FarkasError
 from farkas.prop_loop import Prop, follows, halving
 from farkas.prop_results import Outcome, Results, Row
+from farkas.specs.query import Semantics
 from tests.nets import Net, dense
 
 GRID = ("0.125", "0.25", "0.5", "0.75")
@@ -103,6 +104,13 @@ def test_what_follows_is_seen_in_the_normal_forms(classes: Network) -> None:
     assert not follows(fk.patterns.robust(other, ((2, 0),), 0, "0.1"), spec("0.2"))
     same = loaded(dense([([[1, 0], [0, 1], [0, 0]], [0, 0, 0.25]), ([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0])]))
     assert not follows(fk.patterns.robust(same, ((2, 0),), 0, "0.1"), spec("0.2"))  # the same shapes, another network
+
+
+def test_nothing_follows_in_another_semantics(classes: Network) -> None:
+    x = fk.var(classes.input)
+    given, prove = [fk.between(0, x, 1)], classes(x)[0, 0] <= 1
+    real, default = fk.Spec(given, prove, semantics=Semantics.REAL), fk.Spec(given, prove)
+    assert follows(real, real) and not follows(real, default) and not follows(default, real)
 
 
 def test_what_is_computed_in_front_of_a_network_counts(classes: Network) -> None:
