@@ -52,16 +52,20 @@ def main() -> None:
 
 
 def _row(kind: str, threshold: str, apart: bool, timeout_s: float, repeat: int) -> str:
-    seconds = []
-    for _ in range(repeat):
-        start = time.monotonic()
-        with patch("farkas.engine.query.reduced", lambda prop, _: untied(prop)) if apart else nullcontext():
-            query = _query(kind, threshold)
-        verdict = verify(query, Options(timeout_s=timeout_s))
-        seconds.append(time.monotonic() - start)
-    assert verdict.statistics is not None
-    found = verdict.word, str(verdict.statistics.boxes), " ".join(f"{s:.2f}" for s in sorted(seconds))
-    return ",".join((f"{kind} {threshold}", "apart" if apart else "tied", str(query.property.inputs), *found))
+    with patch("farkas.engine.query.reduced", lambda prop, _: untied(prop)) if apart else nullcontext():
+        query = _query(kind, threshold)
+    runs = sorted(_run(query, timeout_s) for _ in range(repeat))
+    seconds, words, boxes = (" ".join(dict.fromkeys(column)) for column in zip(*runs, strict=True))
+    side = "apart" if apart else "tied"
+    return ",".join((f"{kind} {threshold}", side, str(query.property.inputs), words, boxes, seconds))
+
+
+def _run(query: Query, timeout_s: float) -> tuple[str, str, str]:
+    """Seconds, verdict, boxes."""
+    start = time.monotonic()
+    verdict = verify(query, Options(timeout_s=timeout_s))
+    assert verdict.statistics is not None, "a verdict has statistics"
+    return f"{time.monotonic() - start:6.2f}", verdict.word, str(verdict.statistics.boxes)
 
 
 def _query(kind: str, threshold: str) -> Query:

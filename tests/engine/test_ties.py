@@ -121,7 +121,10 @@ def test_a_rational_point_is_moved_onto_the_ties_and_not_out_of_any_box() -> Non
 @pytest.mark.parametrize("semantics", [Semantics.REAL, Semantics.F32_ANY, Semantics.SEQ_FMA])
 def test_what_is_tied_everywhere_is_searched_once_and_told_as_it_was_asked(semantics: Semantics) -> None:
     """The second case has no point on its tie; the first one's X is in [1/4, 1/2], and g >= f + 1/2 where z >= 1/2."""
-    apart, tied = swapped([0, Fraction(1, 2), 0], [Fraction(1, 4), 1, 1]), swapped([0, Fraction(1, 4), 0], [0.5, 1, 1])
+    apart, tied = (
+        swapped([0, Fraction(1, 2), 0], [Fraction(1, 4), 1, 1]),
+        swapped([0, Fraction(1, 4), 0], [Fraction(1, 2), 1, 1]),
+    )
     query = Query.of(pair(), Property(3, 2, (apart, tied)), semantics)
     assert (query.program.input_size, query.property.inputs, query.asked.inputs) == (2, 2, 3)
     assert [(c.lower, c.upper) for c in query.property.cases] == [((Fraction(1, 4), 0), (Fraction(1, 2), 1))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.several import crossed
 W = {"w": np.array([[1, 2], [3, 4]], np.float32), "v": np.array([[5, 6], [7, 8]], np.float32)}
 
 
-def make(kind: str, inputs: str, output: str, **attributes: object) -> NodeProto:
+def make(kind: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
     return helper.make_node(kind, inputs.split(), [output], **attributes)
 
 
