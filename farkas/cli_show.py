@@ -74,7 +74,9 @@ def property_lines(prop: Property, name: str, document: Document | None = None) 
     disjuncts = sum(len(case.disjuncts) for case in prop.cases)
     atoms = sum(len(atoms) for case in prop.cases for atoms in case.disjuncts)
     products = f", {len(prop.monomials)} products" if prop.monomials else ""
-    yield f"property {name}: {prop.inputs} inputs, {prop.outputs} outputs{products}"
+    hidden = sum(t.size for t in document.tensors if t.kind == "hidden") if document is not None else 0
+    inside = f", {hidden} hidden" if hidden else ""
+    yield f"property {name}: {prop.inputs} inputs, {prop.outputs - hidden} outputs{inside}{products}"
     yield f"  {len(prop.cases)} cases (input boxes), {disjuncts} disjuncts, {atoms} atoms"
     yield f"  sha256 {prop.sha256}"
     for network in () if document is None else document.networks:

@@ -208,7 +208,7 @@ def test_show_names_products_and_hidden_tensors(tmp_path: Path, capsys: Capture)
     (assert (and (>= X[0,0] -1) (<= X[0,0] 2) (< (- (* X[0,0] H[1]) (* 2 Y Y Y)) X[0,0])))"""
     assert cli.main(["show", write(tmp_path, "q.vnnlib", text.encode())]) == 0
     printed = capsys.readouterr().out
-    assert "1 inputs, 3 outputs, 2 products" in printed
+    assert "1 inputs, 1 outputs, 2 hidden, 2 products" in printed
     assert 'hidden H float32 [2] "inner"' in printed
     assert "unsafe 0: -X[0,0] + X[0,0]*H[1] - 2 Y*Y*Y < 0" in printed
 

@@ -78,7 +78,7 @@ def test_witnesses_give_the_tensors_that_onnxruntime_computes_inside(net: fk.Net
     given = np.array([[float(x.values[0])]], np.float32)
     theirs = session.run(["a", "z", "y"], {"x": given})
     for own, found in zip((a, z, y), theirs, strict=True):
-        assert [float(v) for v in own.values] == found.ravel().tolist()
+        assert [float(v) for v in own.values] == np.asarray(found).ravel().tolist()
 
 
 def test_copies_have_hidden_tensors_of_their_own(net: fk.Network) -> None:
