@@ -73,7 +73,7 @@ rationals = st.one_of(
     st.fractions(-3, 3, max_denominator=2000),
     st.integers(-(2**60), 2**60).map(lambda n: Q(n, 2**47)),
     st.sampled_from(
-        [Q(0), Q(1), Q("0.1234567890123456789"), Q(1, 255), Q(2**70 + 1, 2**90), Q(1, 2**140), Q(-7, 3**40)]
+        [Q(0), Q(1), Q("0.1234567890123456789"), Q(1, 255), Q(2**70 + 1, 2**90), Q(1, 2**99), Q(-7, 3**20)]
     ),
 )
 
@@ -107,6 +107,14 @@ def test_an_edited_file_runs_in_onnxruntime_and_keeps_its_interface(opset: int, 
     assert model.producer_name == "hand"
     assert [o.name for o in model.graph.output] == ["y", "m"]
     assert load_onnx(edited).inputs == (("v", (2,)), ("p", (1, 2)))
+
+
+def test_coefficients_below_the_normal_numbers_are_divided_for() -> None:
+    """2^-140 and 3^-40 in one row: powers of two beyond 2^100 are divisors, and so are powers of three."""
+    matrix, v, p = [[Q(1, 2**140), Q(-7, 3**40)]] * 4, [Q(3), Q(1, 5)], [Q(1), Q(2)]
+    edited = prepend_affine(network(), "x", matrix, [Q(1, 3)] * 4)
+    x = [Q(3, 2**140) - Q(7, 5 * 3**40) + Q(1, 3)] * 4
+    assert exactly(edited, {"x_parameters": v, "p": p}) == expected(x, p)
 
 
 def test_the_checker_reads_what_is_in_front() -> None:
