@@ -1,7 +1,9 @@
 """Certified accuracy over a parameter, as numbers and as a picture.
 
 Two lines: below, the share of points for which the specification was proved; above, the share that was neither violated
-nor misclassified.  The accuracy under the specification lies between them.
+nor misclassified.  The accuracy under the specification lies between them.  Both are steps, drawn to the side that
+claims less: between two values of the parameter what was proved is that of the next one, and what was not refuted that
+of the one before.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from farkas.api import FilePath, write_bytes
@@ -70,10 +73,11 @@ class Curve:
         across = [LEFT + (WIDTH - LEFT - RIGHT) * ((x - low) / ((high - low) or 1.0)) for x in numbers]
         below = [(x, _down(p.certified)) for x, p in zip(across, self.points, strict=True)]
         above = [(x, _down(p.possible)) for x, p in zip(across, self.points, strict=True)]
+        lower, upper = _steps(below, at_once=True), _steps(above, at_once=False)
         parts = [
-            f'<polygon points="{_path([*above, *reversed(below)])}" fill="{LEFT_OPEN}" fill-opacity="0.5"/>',
-            f'<polyline points="{_path(above)}" fill="none" stroke="{LEFT_OPEN}" stroke-width="2"/>',
-            f'<polyline points="{_path(below)}" fill="none" stroke="{PROVED}" stroke-width="2"/>',
+            f'<polygon points="{_path([*upper, *reversed(lower)])}" fill="{LEFT_OPEN}" fill-opacity="0.5"/>',
+            f'<polyline points="{_path(upper)}" fill="none" stroke="{LEFT_OPEN}" stroke-width="2"/>',
+            f'<polyline points="{_path(lower)}" fill="none" stroke="{PROVED}" stroke-width="2"/>',
             *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{PROVED}"/>' for x, y in below),
             *_axes(self.param, [(x, p.value) for x, p in zip(across, self.points, strict=True)]),
             _text(LEFT, TOP - 12, f"{self.name}: proved (line), not refuted (shade)", "start"),
@@ -120,6 +124,14 @@ def _number(value: str) -> Fraction:
 def _down(share: float) -> float:
     """How far down the picture a share is drawn."""
     return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
+
+
+def _steps(points: Sequence[tuple[float, float]], at_once: bool) -> list[tuple[float, float]]:
+    """The corners of steps through the points, to the next height at once or at the end."""
+    found = list(points[:1])
+    for (x, y), (across, down) in pairwise(points):
+        found += [(x, down) if at_once else (across, y), (across, down)]
+    return found
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

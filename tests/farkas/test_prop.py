@@ -203,6 +203,9 @@ def test_the_picture_is_an_image_with_a_mark_for_every_value(results: Results, t
     assert len(marks) == 4
     x, y = zip(*marks, strict=True)
     assert list(x) == sorted(x) and y[0] == y[1] < y[2] < y[3]  # down as the share falls
+    above, below = ([tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
+                    for line in root.iter(f"{SVG}polyline"))  # fmt: skip
+    assert (x[2], y[3]) in below and (x[3], y[2]) in above  # between the last two values the lines claim less
     assert (x[1] - x[0]) * 2 == pytest.approx(x[2] - x[1], abs=0.2)  # 0.125 to 0.25, and 0.25 to 0.5
 
 
