@@ -68,8 +68,9 @@ def test_an_interval_without_binary32_numbers_stays_so_that_nothing_is_claimed()
 @pytest.mark.parametrize(
     "other",
     [
-        atom(((0, F(-1)), (1, F(1))), 0, strict=True),
-        atom(((0, F(-1)), (1, F(1))), 1),
+        atom(BACK, 0, strict=True),
+        atom(BACK, 1),
+        atom(BACK, -1),
         atom(((0, F(-1)), (1, F(2)))),
         atom(((0, F(-2)), (1, F(1)))),
         atom(((0, F(-1)), (1, F(1)), (2, F(1)))),
