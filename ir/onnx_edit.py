@@ -177,12 +177,12 @@ class _Limbs:
     """
 
     def __init__(self, matrix: Sequence[Sequence[Fraction]], bias: Sequence[Fraction], dtype: np.dtype[Any]) -> None:
-        rows = [[Fraction(value) for value in (*row, constant)] for row, constant in zip(matrix, bias, strict=True)]
+        rows = [(*row, constant) for row, constant in zip(matrix, bias, strict=True)]
         bits = np.finfo(dtype).nmant + 1
         scales = [lcm(*(value.denominator for value in row)) for row in rows]
         shifts = [min((scale & -scale).bit_length() - 1, MAX_SHIFT) for scale in scales]
         split = [
-            [list(_limbs(int(value * scale), shift, bits)) for value in row]
+            [list(_limbs(int(value * scale), shift, bits)) if value else [] for value in row]
             for row, scale, shift in zip(rows, scales, shifts, strict=True)
         ]
         factors = [_factors(scale >> shift) for scale, shift in zip(scales, shifts, strict=True)]
