@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction as Q
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -352,3 +353,29 @@ def test_the_modulus_at_a_distance_is_twice_the_distance(rising: Network) -> Non
     found = fk.patterns.modulus(rising, (0, 1), "0.25", gap="0.01", timeout=20)
     assert found.attained is not None and found.proved is not None
     assert found.attained <= Q(1, 2) <= found.proved <= found.attained + Q("0.01")
+
+
+# -- certificates --------------------------------------------------------------------------------------------------
+
+
+def test_what_patterns_prove_is_certified(
+    classes: Network, magnitude: Network, rising: Network, loans: Network, sums: Network, tmp_path: Path
+) -> None:
+    """Several copies, several networks, units, and a map in front of the network."""
+    shifted = loaded(dense([([[1], [-1]], [0, 0]), ([[1, 1]], [0.125])]), "shifted")
+    image, thousandths = [2, *[0] * (MANY - 1)], {"a": (600, 1000), "b": (600, 2000)}
+    specs = {
+        "robust": fk.patterns.robust(classes, [5, 1], 0, "1.5", prepare=lambda x: (x - 1) / 2),
+        "few": fk.patterns.robust(classes, [2, 0], 0, "1.4", norm="l1"),
+        "many": fk.patterns.robust(sums, image, 0, 1, norm="l1"),
+        "top": fk.patterns.in_top(classes, [2, 0], 0, 2, "1.4"),
+        "light": fk.patterns.photometric(classes, [2, 1], 0, brightness=("-0.4", 0), contrast=("0.5", 1)),
+        "advised": fk.patterns.advised(classes, thousandths, only=2, prepare=lambda x: x / 1000),
+        "monotone": fk.patterns.monotone(rising, {"a": (-1, 1), "b": (-1, 1)}, "a", slack="0.1"),
+        "fair": fk.patterns.fair(loans, PEOPLE, "postcode", margin="0.1"),
+        "equivalent": fk.patterns.equivalent(magnitude, shifted, (-1, 1), eps="0.2"),
+        "lipschitz": fk.patterns.lipschitz(rising, (0, 1), 3, slack="0.1"),
+    }
+    for name, spec in specs.items():
+        result = spec.check(timeout=20, certificate=tmp_path / f"{name}.nnc")
+        assert isinstance(result, fk.Holds) and result.evidence == "certified", (name, result)
