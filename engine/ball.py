@@ -3,7 +3,7 @@
 An input set in the Euclidean norm is a box and such an atom in every disjunct.  Linear lines of the squares know little
 of it: with hundreds of inputs the box around a ball reaches sqrt(n) times as far as the ball.  But where the same atom
 stands in every disjunct, only points of the ellipsoid can violate, so every bound of the search may be one over them
-(`runtime_cuda.crown.Ball`), the box may be cut to the ellipsoid's own, and attacks may keep to it.
+(`runtime_cuda/ball.py`), the box may be cut to the ellipsoid's own, and attacks may keep to it.
 
 Completing the squares gives the centre m_i = -b_i / (2 q_i) and the radius R with R^2 = c + sum q_i m_i^2, in exact
 rationals; in float64 the centre is rounded, and the radius grows by the distance from the true one, rounded up.
@@ -23,7 +23,7 @@ from farkas.engine.problem import LARGEST, Family, Indices, Matrix, Vector, floa
 from farkas.specs.query import Atom, Case, Monomial, Property
 
 if TYPE_CHECKING:
-    from farkas.runtime_cuda.crown import Ball
+    from farkas.runtime_cuda.ball import Ball
 
 INSIDE = 1.0 - 2.0**-20  # of the radius, to which attacks keep: rounding to binary32 leads out by less, mostly
 
@@ -41,7 +41,7 @@ class Ellipsoid:
 
     def on(self, case: Indices, move: Callable[[Any], Any] = np.asarray) -> Ball:
         """The same for bounds of boxes of these cases; move: arrays to the backend."""
-        from farkas.runtime_cuda.crown import Ball
+        from farkas.runtime_cuda.ball import Ball
 
         return Ball(move(self.centre), move(self.scale), move(self.radius[case]))
 

@@ -34,7 +34,8 @@ from typing import Any, assert_never
 
 from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.ir.products import refused
-from farkas.runtime_cuda.crown import ADAPTIVE, TINY, Ball, lines
+from farkas.runtime_cuda.ball import Ball, span
+from farkas.runtime_cuda.crown import ADAPTIVE, TINY, lines
 from farkas.runtime_cuda.patches import Patches, patches
 from farkas.runtime_cuda.prepared import Prepared
 from farkas.runtime_cuda.rounding import U64, engine_gamma, up
@@ -325,11 +326,8 @@ class Passes:
     def _least_over_ball(self, ball: Ball, rows: Any, const: Any) -> Any:
         """As crown.Propagator bounds rows over a ball, rounded down but for the last sums."""
         gamma = engine_gamma(2 * self.net.sizes[0])
-        length = up(self.xp.sqrt(self._times(rows * rows, ball.scale)) * (1.0 + gamma)) + 2.0**-480
-        return (
-            const + self._times(rows, ball.centre) - self._times(abs(rows), self.beside_reach)
-            - up(ball.radius * length)
-        )  # fmt: skip
+        least = const + self._times(rows, ball.centre) - self._times(abs(rows), self.beside_reach)
+        return least - span(self.xp, ball.radius, self._times(rows * rows, ball.scale), gamma)
 
     def _least(self, rows: Any, const: Any, pins: Pins | None) -> Any:
         """The minimum over the box, rounded down.

@@ -37,6 +37,7 @@ from functools import cached_property
 from typing import Any, assert_never
 
 from farkas.ir.core import Affine, Input, Product, Relu
+from farkas.runtime_cuda.ball import Ball, span
 from farkas.runtime_cuda.cone import Cone, Geometry
 from farkas.runtime_cuda.forward import FEW, Sieve
 from farkas.runtime_cuda.prepared import Layer, Prepared
@@ -76,22 +77,6 @@ class Rows:
     inputs: Any
     const: Any
     neurons: dict[int, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Ball:
-    """All points that are asked about lie in sum over i of (x_i - centre_i)^2 / scale_i <= radius^2.
-
-    centre (n0,); scale (n0,): 0 where an input is not restricted, else rounded up; radius (B,) by box.  A row a x is at
-    least a centre - radius sqrt(sum a_i^2 scale_i) there (Cauchy and Schwarz); bounds hold on these points alone.
-    """
-
-    centre: Any
-    scale: Any
-    radius: Any
-
-    def take(self, index: Any) -> Ball:
-        return Ball(self.centre, self.scale, self.radius[index])
 
 
 @dataclass(eq=False)
@@ -497,7 +482,6 @@ class Propagator:
             value = self.xp.where(other > value, other, value)  # a NaN bounds nothing
         return Rows(value - 64 * U64 * abs(value) - TINY, rows, const, neurons)
 
-
     def _on_ball(self, ball: Ball, rows: Any, const: Any, mid: Any, reach: Any) -> Any:
         """The minimum of the rows over the ball, and over the box in the inputs that it does not restrict."""
         xp = self.xp
@@ -505,10 +489,9 @@ class Propagator:
         batch = mid.shape[0]
         middle = xp.where(held, xp.broadcast_to(ball.centre, mid.shape), mid)
         reach = xp.where(held, up(gamma * abs(middle)), reach)
-        length = xp.sqrt(_dot(rows * rows, xp.broadcast_to(ball.scale, (batch, len(ball.scale)))))
-        # What underflows in a square is below 2^-1022, of its root below 2^-480 with up to 2^60 inputs.
-        length = up(length * (1.0 + gamma)) + 2.0**-480
-        return const + _dot(rows, middle) - _dot(abs(rows), reach) - up(ball.radius[:, None, None] * length)
+        squares = _dot(rows * rows, xp.broadcast_to(ball.scale, (batch, len(ball.scale))))
+        least = const + _dot(rows, middle) - _dot(abs(rows), reach)
+        return least - span(xp, ball.radius[:, None, None], squares, gamma)
 
 
 def _by_rule(xp: Any, values: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from farkas.ir.core import Relu
 from farkas.runtime_cuda.adjoint import Descent, Passes, Relaxed
-from farkas.runtime_cuda.crown import Ball
+from farkas.runtime_cuda.ball import Ball
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_pins, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared

@@ -23,7 +23,8 @@ import numpy as np
 from farkas.ir.core import Affine, Input, Product, Relu
 from farkas.ir.products import refused
 from farkas.runtime_cuda.adjoint import Ground, Passes
-from farkas.runtime_cuda.crown import ADAPTIVE, Ball, Propagator, lines
+from farkas.runtime_cuda.ball import Ball
+from farkas.runtime_cuda.crown import ADAPTIVE, Propagator, lines
 from farkas.runtime_cuda.neurons import neuron_bounds, row_numbers
 from farkas.runtime_cuda.optimise import Allowed, Variables, climb, rounded_slopes
 from farkas.runtime_cuda.prepared import Prepared
