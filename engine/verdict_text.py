@@ -27,13 +27,13 @@ def line(verdict: Verdict) -> str:
             *values[:MOST_IN_LINE],
             *([f"and {len(values) - MOST_IN_LINE} more"] if values[MOST_IN_LINE:] else []),
         ]
-    return f"<{verdict.word}: {', '.join(parts)}>"
+    return f"<{type(verdict).__name__}: {', '.join(parts)}>"
 
 
 def table(verdict: Verdict) -> str:
     """The verdict as an HTML table, with the values of its witness."""
     values = witness_rows(verdict) if isinstance(verdict, Violated) else []
-    return html_rows(verdict.word, [*rows(verdict), *values])
+    return html_rows(type(verdict).__name__, [*rows(verdict), *values])
 
 
 def rows(verdict: Verdict) -> list[Row]:

@@ -48,7 +48,8 @@ class Critical:
     monotone: "derived" when the specification can only stop to hold as the parameter goes from `holds_at` to
     `violated_at` and beyond, so that both verdicts are about all values on their side; else "claimed".
     reason: why the search ended: "tolerance", "timeout", "stuck" (no value between the two is decided, whatever the
-    time), "holds" or "violated" (with all values asked about); detail: what the last undecided question said.
+    time), "holds" or "violated" (with all values asked about), "unsupported"; detail: what the last undecided question
+    said.
     certificate: the accepted file for `holds`, when asked for.
     """
 

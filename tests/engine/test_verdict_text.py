@@ -35,7 +35,7 @@ def test_a_witness_is_told_by_the_names_of_the_specification(identity: fk.Networ
     x = fk.var(identity.input, labels=("height", "speed"))
     found = fk.Spec([x.height == "0.5", fk.between(1, x.speed, 1)], prove=identity(x)[0, 1] <= "0.5").check()
     assert isinstance(found, fk.Violated)
-    assert repr(found).startswith("<sat: semantics f32-any, evidence replayed, executed by ")
+    assert repr(found).startswith("<Violated: semantics f32-any, evidence replayed, executed by ")
     assert "x.height = 0.5, x.speed = 1, identity(x)[0, 0] = 0.5, identity(x)[0, 1] = 1" in repr(found)
     table = cells(found._repr_html_())
     assert table["x.height"] == "0.5" and table["identity(x)[0, 1]"] == "1" and table["semantics"] == "f32-any"
@@ -45,12 +45,12 @@ def test_proofs_and_open_questions_say_what_they_rest_on(identity: fk.Network) -
     x = fk.var(identity.input)
     found = fk.Spec(fk.between(0, x, 1), prove=fk.max(identity(x)) <= 2).check()
     assert isinstance(found, fk.Holds) and repr(found).startswith(
-        "<unsat: semantics f32-any, evidence checkable, leaves "
+        "<Holds: semantics f32-any, evidence checkable, leaves "
     )
     assert found.bounds == {"margin": found.statistics.bound, "closest": found.statistics.closest}
     unknown = Unknown(Reason.GAP, "x < y & z", Semantics.REAL, ("vacuous: <nothing>",))
     assert repr(unknown) == (
-        "<unknown: semantics real, reason gap (x < y & z), time 0.00 s, warning vacuous: <nothing>>"
+        "<Unknown: semantics real, reason gap (x < y & z), time 0.00 s, warning vacuous: <nothing>>"
     )
     assert cells(unknown._repr_html_())["warning"] == "vacuous: <nothing>"
 
