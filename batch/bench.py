@@ -30,7 +30,7 @@ from farkas.batch.records import Attempt, Question, Result, Row, StoredFile
 from farkas.batch.stages import Stage
 from farkas.batch.store import Damaged, Store
 from farkas.batch.suites import networks
-from farkas.batch.tasks import End, Outcome
+from farkas.batch.tasks import NO_ROOM, End, Outcome
 
 LOOK_S = 0.5
 AHEAD = 64  # instances prepared before they can begin
@@ -200,14 +200,16 @@ class Bench:
     def _ended(self, pool: Pool, outcome: Outcome, queue: list[schedule.Waiting]) -> Job | None:
         """The instance, if this was its last process; else the next one is begun, or it waits for another try."""
         job = self._running.pop(outcome.id)
+        if outcome.code == NO_ROOM:  # for what a worker writes: as a store that is full, no fault of the instance
+            self._listener.say(f"{job.folder}: no space left for a worker's files; trying again until there is")
+            self._clock.sleep(FULL_S)
+            self._requeue(job, queue)
+            return None
         if job.tries < outcomes.tries(outcome, procfs.available()):
             job.tries += 1
             alone = outcome.end is not End.LOST
             job.waiting = replace(job.waiting, alone=alone, bytes=max(job.waiting.bytes, outcome.peak_bytes))
-            job.stage = -1
-            job.values = {}
-            self._prepared[job.row.number] = job
-            queue.insert(0, job.waiting)
+            self._requeue(job, queue)
             return None
         if job.stage < 0:
             job.values = outcomes.values(outcome, job.folder / "verify", self._plan.timeout(job.row))
@@ -221,6 +223,13 @@ class Bench:
                 self._start(pool, job)
                 return None
         return job
+
+    def _requeue(self, job: Job, queue: list[schedule.Waiting]) -> None:
+        """Everything about the instance from the beginning, before all others."""
+        job.stage = -1
+        job.values = {}
+        self._prepared[job.row.number] = job
+        queue.insert(0, job.waiting)
 
     def _finish(self, run: str, job: Job) -> None:
         verified = job.folder / "verify"

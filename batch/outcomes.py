@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from farkas.batch.records import DECIDED
-from farkas.batch.tasks import End, Outcome, last_line, printed
+from farkas.batch.tasks import OUT_OF_MEMORY, End, Outcome, last_line, printed
 
 MANY = 5
 LATE_S = 1.0  # after the timeout, before an answer counts as none
 WORDS = (*DECIDED, "unknown", "timed-out", "unsupported", "error")
 NO_MEMORY = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "failed to map segment")
-OUT_OF_MEMORY = 71  # exit code of a worker whose function raised MemoryError
 
 
 def values(outcome: Outcome, folder: Path, timeout_s: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT = "result.json"
+FAILED, OUT_OF_MEMORY, NO_ROOM = 70, 71, 72  # exit codes of a worker whose function raised
 
 
 class End(StrEnum):

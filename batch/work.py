@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farkas.batch.ports import is_full
 from farkas.batch.records import canonical
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def _decide(arguments: Mapping[str, Any], folder: Path, curve: Curve) -> tuple[V
     except (api.Unsupported, UnsupportedOperator) as error:
         return {"verdict": "unsupported", "reason": "unsupported", "message": _line(error)}, None
     except FarkasError as error:
+        if isinstance(error.__cause__, OSError) and is_full(error.__cause__):
+            raise error.__cause__ from None
         return {"verdict": "error", "reason": "input", "message": _line(error)}, None
 
 

@@ -37,7 +37,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from farkas.batch import procfs
-from farkas.batch.tasks import RESULT, End, Outcome, Task
+from farkas.batch.ports import is_full
+from farkas.batch.tasks import FAILED, NO_ROOM, OUT_OF_MEMORY, RESULT, End, Outcome, Task
 
 LOOK_S = 0.05
 REPORT_S = 1.0
@@ -193,7 +194,7 @@ def _prctl(option: int, value: int) -> None:
 
 def _work(task: Task) -> NoReturn:
     """Everything that a worker does."""
-    code = 70
+    code = FAILED
     try:
         os.setsid()
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -208,9 +209,12 @@ def _work(task: Task) -> NoReturn:
         place.replace(place.with_name(RESULT))
         code = 0
     except MemoryError:
-        code = 71
-    except BaseException:  # noqa: BLE001 - the outermost frame of a process
+        code = OUT_OF_MEMORY
+    except BaseException as error:  # noqa: BLE001 - the outermost frame of a process
         import traceback
+
+        if isinstance(error, OSError) and is_full(error):
+            code = NO_ROOM
 
         traceback.print_exc()
     finally:

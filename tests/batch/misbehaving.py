@@ -1,6 +1,7 @@
 """Verifiers for tests: each does to its process what some solver has done to somebody."""
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -122,6 +123,14 @@ def kills_its_parent(arguments: Mapping[str, Any], folder: Path) -> dict[str, An
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
     return decided(arguments, folder)
+
+
+def has_no_room(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The first two times there is no space for its files."""
+    found = counting(arguments, folder)
+    if Path(arguments["property"] + ".asked").read_text().count("x") < 3:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return found
 
 
 def nonsense(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -188,6 +188,15 @@ def test_a_full_disk_is_waited_out_and_nothing_is_lost_or_done_twice(tmp_path: P
     assert [asked(tmp_path, k) for k in range(4)] == [1] * 4
 
 
+def test_a_worker_without_room_for_its_files_waits_as_well(tmp_path: Path) -> None:
+    suite, clock, ears = rows(tmp_path, 1), Stepping(), Ears()
+    with Store.open(tmp_path / "s", clock=clock) as store:
+        run = store.begin("suite", {}, {}, suite)
+        Bench(store, Plan(verifier=HERE + "has_no_room"), "code", ears, clock=clock).run(run, suite)
+        assert verdicts(store, run) == ["unsat"]
+    assert (asked(tmp_path, 0), clock.slept, len(ears.said)) == (3, 2, 2)
+
+
 def test_a_clock_that_steps_changes_no_duration_and_no_verdict(tmp_path: Path) -> None:
     suite, clock = rows(tmp_path, 3), Stepping()
     with Store.open(tmp_path / "s", clock=clock) as store:
