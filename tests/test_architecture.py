@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("batch", "checker", "checker_fast", "encoders", "engine", "ir", "runtime_cuda", "specs")
+FOLDERS = ("batch", "checker", "checker_fast", "encoders", "engine", "ir", "reports", "runtime_cuda", "specs")
 STANDARD = frozenset(sys.stdlib_module_names)
 SOLVERS = frozenset({"bitwuzla", "cvc5", "highspy", "ortools", "pysmt", "z3"})
 
@@ -36,6 +36,7 @@ def rule(ours: str, others: str, *more: frozenset[str]) -> Rule:
 
 TABLE = {
     "batch": rule("batch farkas engine encoders runtime_cuda specs ir", "numpy pyarrow pytest rich"),
+    "reports": rule("reports batch farkas specs ir", "numpy"),
     "ir": rule("ir", "numpy networkx onnx"),
     "specs": rule("specs ir", "numpy"),
     "runtime_cuda": rule("runtime_cuda specs ir", "numpy cupy"),
@@ -51,7 +52,8 @@ DOORS = {
     "farkas.engine.runtime": rule("", "onnxruntime"),
     "farkas.engine.certify": rule("checker checker_fast", ""),
     "farkas.cli": rule("checker checker_fast", ""),
-    "farkas.cli_bench": rule("batch", ""),
+    "farkas.cli_bench": rule("batch reports", ""),
+    "farkas.cli_report": rule("batch reports", ""),
 }
 
 # Data that executes, code from strings, and ways around this very table have no place in the trusted part.
