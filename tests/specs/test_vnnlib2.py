@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farkas.checker import property2
 from farkas.specs.boxes import nearest32
 from farkas.specs.query import Atom, Property
 from farkas.specs.vnnlib import read_property
@@ -117,6 +118,13 @@ def test_hidden_tensors_follow_the_outputs_of_their_network() -> None:
 
 def test_white_space_may_stand_before_and_in_an_index() -> None:
     assert disjuncts(ONE + BOX + "(assert (<= X [ 1 , 2 ] Y))") == disjuncts(ONE + BOX + "(assert (<= X[1,2] Y))")
+
+
+def test_no_space_has_to_follow_an_operator() -> None:
+    spaced = "(assert (and (<= (- X[0,0]) (* 2.0 Y)) (< (+ X[1,1] Y) -1.0) (!= Y -0.5)))"
+    dense = "(assert(and(<=(-X[0,0])(*2.0 Y))(<(+X[1,1]Y)-1.0)(!=Y -0.5)))"
+    assert disjuncts(ONE + BOX + dense) == disjuncts(ONE + BOX + spaced)
+    assert property2.read_document((ONE + BOX + dense).encode()).property.cases
 
 
 def test_the_version_header_tells_the_languages_apart() -> None:
