@@ -31,7 +31,7 @@ MAX_DIGITS = 4000
 MAX_EXPONENT = 9999
 
 _HEADER = re.compile(rb"(?:\s|;[^\r\n]*(?:[\r\n]|\Z))*\(\s*vnnlib-version\b")
-_OPERATOR = r"(?:<=|>=|==|!=)|>|<(?![0-9.]+>)|\*|[-+](?=[A-Za-z])"
+_OPERATOR = r"(?:<=|>=|==|!=)|>|<(?![0-9.]+>)|\*|[-+](?=[-+A-Za-z])|(?<=\()\+"
 _TOKEN = re.compile(rf'"[^"\r\n]*"|;[^\r\n]*|[()]|\[[^]\[()";]*\]|{_OPERATOR}|[^]\[\s()";]+|\S', re.ASCII)
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)

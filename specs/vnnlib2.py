@@ -50,7 +50,7 @@ ELEMENTS = (
 COMPARISONS = ("<=", ">=", "<", ">", "==", "!=")
 _RELATIONS = (EQUAL_TO, ISOMORPHIC_TO)
 _DECLARATIONS = ("declare-input", "declare-hidden", "declare-output")
-_OPERATOR = r"[<>=!]=|<(?![0-9.]+>)|>|\*|[+-](?=[A-Za-z])"  # no space has to follow these
+_OPERATOR = r"[<>=!]=|<(?![0-9.]+>)|>|\*|[+-](?=[A-Za-z+-])|(?<=\()\+"  # no space has to follow these
 _TOKEN = re.compile(rf'[()]|\[[^\[\]()";]*\]|"[^"\r\n]*"|;[^\r\n]*|{_OPERATOR}|[^\s()\[\]";]+|\S', re.ASCII)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _HEADER = re.compile(rb"(?:\s|;[^\r\n]*(?:[\r\n]|\Z))*\(\s*vnnlib-version\b")

@@ -121,8 +121,8 @@ def test_white_space_may_stand_before_and_in_an_index() -> None:
 
 
 def test_no_space_has_to_follow_an_operator() -> None:
-    spaced = "(assert (and (<= (- X[0,0]) (* 2.0 Y)) (< (+ X[1,1] Y) -1.0) (!= Y -0.5)))"
-    dense = "(assert(and(<=(-X[0,0])(*2.0 Y))(<(+X[1,1]Y)-1.0)(!=Y -0.5)))"
+    spaced = "(assert (and (<= (- X[0,0]) (* 2.0 Y)) (< (+ 1.5 X[1,1] (- -2.0) Y) -1.0) (!= Y -0.5)))"
+    dense = "(assert(and(<=(-X[0,0])(*2.0 Y))(<(+1.5 X[1,1](--2.0)Y)-1.0)(!=Y -0.5)))"
     assert disjuncts(ONE + BOX + dense) == disjuncts(ONE + BOX + spaced)
     assert property2.read_document((ONE + BOX + dense).encode()).property.cases
 
