@@ -133,6 +133,11 @@ class Holds:
         return "unsat"
 
     @property
+    def witness(self) -> None:
+        """There is none."""
+        return None
+
+    @property
     def bounds(self) -> Mapping[str, float | None]:
         """How near the search came: `Statistics.bound` and `closest`, as `margin` and `closest`."""
         return self.statistics.bounds
@@ -222,6 +227,16 @@ class Unknown:
     statistics: Statistics = Statistics()
     evidence: str = ""
     gap: GapReport | None = None
+
+    @property
+    def witness(self) -> None:
+        """None was found."""
+        return None
+
+    @property
+    def certificate(self) -> None:
+        """There is none."""
+        return None
 
     @property
     def word(self) -> str:

@@ -224,3 +224,15 @@ def test_a_parameter_gets_its_value_later(classes: Network) -> None:
         half.at(epsilon=1)
     with pytest.raises(fk.SpecError, match="FK503"):
         half.at(eps=-1)
+
+
+def test_whatever_the_answer_it_has_a_witness_and_a_certificate_or_none() -> None:
+    net = fk.load("examples/networks/avoidance.onnx")
+    x = fk.var(net.input)
+    point = [x == np.array([1.75, 0.0, 3.0, 0.25, 0.25], dtype=np.float32)]
+    low, high = net(x)[0, 0] >= -100, net(x)[0, 0] >= 100
+    holds, violated = fk.Spec(point, low).check(timeout=20), fk.Spec(point, high).check(timeout=20)
+    unknown = fk.Spec([fk.between(0, x, 1)], low).check(timeout=0)
+    assert [r.word for r in (holds, violated, unknown)] == ["unsat", "sat", "timed-out"]
+    assert holds.witness is None and unknown.witness is None and str(violated.witness).startswith("(")
+    assert [r.certificate for r in (holds, violated, unknown)] == [None, None, None]
