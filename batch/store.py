@@ -183,6 +183,14 @@ class Store:
         rows = self._sql.execute(f"SELECT {columns} FROM attempt WHERE question = ? {order}", (question,))
         return next((self._attempt(row) for row in rows), None)
 
+    def question(self, key: str) -> Question | None:
+        """What a key stands for."""
+        found = self._sql.execute("SELECT content FROM question WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return None
+        values = json.loads(found[0])
+        return Question(**{**values, "networks": tuple(map(tuple, values["networks"]))})
+
     def is_contradictory(self, question: str) -> bool:
         """Whether one attempt says sat and another one unsat."""
         return self._sql.execute("SELECT 1 FROM contradiction WHERE question = ?", (question,)).fetchone() is not None

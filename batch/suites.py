@@ -115,14 +115,17 @@ def _row(path: Path, number: int, values: dict[str, str], category: str) -> Row:
 
 def networks(row: Row) -> list[tuple[str, Path]]:
     """Names ("" for a network without one) and files of a row; raises BadSuite."""
-    if row.onnx.lstrip().startswith("["):
-        try:
-            pairs = [(str(name), str(path)) for name, path in ast.literal_eval(row.onnx.strip())]
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise BadSuite(f"'{row.onnx}' is no list of pairs of name and path") from error
-    else:
-        pairs = [_named(text) for text in row.onnx.split(";")]
-    return [(name, existing(Path(row.folder) / path)) for name, path in pairs]
+    return [(name, existing(Path(row.folder) / path)) for name, path in pairs_of(row.onnx)]
+
+
+def pairs_of(onnx: str) -> list[tuple[str, str]]:
+    """Names and paths in the column of the networks; raises BadSuite."""
+    if not onnx.lstrip().startswith("["):
+        return [_named(text) for text in onnx.split(";")]
+    try:
+        return [(str(name), str(path)) for name, path in ast.literal_eval(onnx.strip())]
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise BadSuite(f"'{onnx}' is no list of pairs of name and path") from error
 
 
 def query(row: Row) -> Path:
