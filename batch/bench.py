@@ -20,23 +20,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from farkas.batch import outcomes, procfs, schedule
+from farkas.batch import outcomes, schedule
 from farkas.batch.contents import Contents
 from farkas.batch.drivers import is_alive
 from farkas.batch.plan import VERIFIER, Plan
-from farkas.batch.pool import Pool
 from farkas.batch.ports import Clock, Disk, SystemClock, SystemDisk, is_full
 from farkas.batch.records import Attempt, Question, Result, Row, StoredFile
 from farkas.batch.stages import Stage
 from farkas.batch.store import Damaged, Store
 from farkas.batch.suites import networks
 from farkas.batch.tasks import NO_ROOM, End, Outcome
+from farkas.batch.workers import HERE, Local, Place, Workers
 
 LOOK_S = 0.5
 AHEAD = 64  # instances prepared before they can begin
 FULL_S = 2.0  # between two tries to write to a full disk
 OTHERS_S = 1.0  # between two looks at what other drivers work on
-RESERVE = 0.05  # of the memory stays free
 T = TypeVar("T")
 
 
@@ -62,6 +61,7 @@ class Job:
     folder: Path
     waiting: schedule.Waiting
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
+    place: str = HERE
     started: float = 0.0
     stage: int = -1  # -1: the verifier
     tries: int = 1
@@ -73,8 +73,9 @@ class Bench:
 
     def __init__(
         self, store: Store, plan: Plan, code: str, listener: Listener, *, stages: Sequence[Stage] = (),
-        clock: Clock | None = None, disk: Disk | None = None,
+        clock: Clock | None = None, disk: Disk | None = None, workers: Callable[[Listener], Workers] | None = None,
     ) -> None:  # fmt: skip
+        """workers: makes those who run the tasks, given who is told of what happens; those of this machine if None."""
         self.store = store
         self._plan = plan
         self._code = code
@@ -88,9 +89,7 @@ class Bench:
         self._parked: list[tuple[Row, Question]] = []
         self._ending: list[Job] = []
         self._next_look = 0.0
-        free = procfs.available()
-        self._budget = None if free is None else int(free * (1 - RESERVE))
-        self._reserve = 0 if free is None else int(free * RESERVE)
+        self._workers = workers or (lambda _: Local(plan.jobs, warm=plan.verifier == VERIFIER))
         self._scratch = store.path.with_name(store.path.name + ".scratch") / store.driver.replace(":", "-")
 
     def run(self, run: str, rows: Sequence[Row]) -> None:
@@ -99,28 +98,29 @@ class Bench:
         waiting = deque(rows)
         queue: list[schedule.Waiting] = []
         try:
-            with Pool(warm=self._plan.verifier == VERIFIER) as pool:
+            with self._workers(self._listener) as workers:
                 while waiting or queue or self._running or self._parked:
                     while waiting and len(queue) < AHEAD:
                         self._prepare(run, waiting.popleft(), queue)
-                        if self._running and pool.ready():
+                        if self._running and workers.ready():
                             break  # something has ended: that comes first
                     self._look_at_others(run, queue)
-                    queue = self._begin(pool, queue)
-                    ended = [self._ended(pool, found, queue) for found in pool.wait(self._patience(waiting))]
-                    queue = self._begin(pool, queue)  # the next one runs while the store is written
+                    queue = self._begin(workers, queue)
+                    found = workers.wait(self._patience(workers, waiting))
+                    ended = [self._ended(workers, outcome, queue) for outcome in found]
+                    queue = self._begin(workers, queue)  # the next one runs while the store is written
                     self._ending = [job for job in ended if job is not None]
                     while self._ending:
                         self._finish(run, self._ending[0])
                         del self._ending[0]
-                    self._relieve(pool)
+                    self._relieve(workers)
                     running = [job.row for job in self._running.values()]
-                    self._listener.tick(running, sum(pool.resident.values()))
+                    self._listener.tick(running, sum(workers.resident.values()))
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _patience(self, waiting: Sequence[Row]) -> float:
-        if waiting and len(self._running) < self._plan.jobs:
+    def _patience(self, workers: Workers, waiting: Sequence[Row]) -> float:
+        if waiting and len(self._running) < sum(place.cores for place in workers.places()):
             return 0.0
         return LOOK_S
 
@@ -173,19 +173,25 @@ class Bench:
 
     # An instance and its processes
 
-    def _begin(self, pool: Pool, queue: list[schedule.Waiting]) -> list[schedule.Waiting]:
+    def _begin(self, workers: Workers, queue: list[schedule.Waiting]) -> list[schedule.Waiting]:
         """Begins what may begin; what is left of the queue."""
-        while True:
-            running = {job.row.number: job.waiting for job in self._running.values()}
-            chosen, queue = schedule.choose(queue, running, self._resident(pool), self._plan.jobs, self._budget)
-            if chosen is None:
-                return queue
-            job = self._prepared.pop(chosen.number)
-            job.waiting = chosen
-            job.started = self._clock.now()
-            self._start(pool, job)
+        for place in workers.places():
+            chosen, queue = self._choose(workers, place, queue)
+            while chosen is not None:
+                job = self._prepared.pop(chosen.number)
+                job.waiting, job.place = chosen, place.name
+                job.started = self._clock.now()
+                self._start(workers, job)
+                chosen, queue = self._choose(workers, place, queue)
+        return queue
 
-    def _start(self, pool: Pool, job: Job) -> None:
+    def _choose(
+        self, workers: Workers, place: Place, queue: list[schedule.Waiting]
+    ) -> tuple[schedule.Waiting | None, list[schedule.Waiting]]:
+        running = {job.row.number: job.waiting for job in self._running.values() if job.place == place.name}
+        return schedule.choose(queue, running, self._resident(workers, place.name), place.cores, place.budget)
+
+    def _start(self, workers: Workers, job: Job) -> None:
         name = f"{job.row.number}.{job.stage}.{job.tries}"
         if job.stage < 0:
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -195,19 +201,20 @@ class Bench:
             assert found is not None, "only stages that want a process are begun"
             task = found
         self._running[name] = job
-        pool.start(task)
+        workers.start(task, job.place)
 
-    def _ended(self, pool: Pool, outcome: Outcome, queue: list[schedule.Waiting]) -> Job | None:
+    def _ended(self, workers: Workers, outcome: Outcome, queue: list[schedule.Waiting]) -> Job | None:
         """The instance, if this was its last process; else the next one is begun, or it waits for another try."""
         job = self._running.pop(outcome.id)
+        place = next((place for place in workers.places() if place.name == job.place), None)
         if outcome.code == NO_ROOM:  # for what a worker writes: as a store that is full, no fault of the instance
             self._listener.say(f"{job.folder}: no space left for a worker's files; trying again until there is")
             self._clock.sleep(FULL_S)
             self._requeue(job, queue)
             return None
-        if job.tries < outcomes.tries(outcome, procfs.available()):
+        if job.tries < outcomes.tries(outcome, None if place is None else place.available):
             job.tries += 1
-            alone = outcome.end is not End.LOST
+            alone = outcome.end not in (End.LOST, End.GONE)
             job.waiting = replace(job.waiting, alone=alone, bytes=max(job.waiting.bytes, outcome.peak_bytes))
             self._requeue(job, queue)
             return None
@@ -216,11 +223,13 @@ class Bench:
         else:
             found = self._stages[job.stage].found(outcome, job.folder / f"stage-{job.stage}")
             job.values["details"] = {**job.values.get("details", {}), **found}
+        if place is not None and place.processor:
+            job.values["details"] = {**job.values.get("details", {}), "processor": place.processor}
         for number in range(job.stage + 1, len(self._stages)):
-            place = job.folder / f"stage-{number}"
-            if self._stages[number].task("", job.row, job.values, place) is not None:
+            folder = job.folder / f"stage-{number}"
+            if self._stages[number].task("", job.row, job.values, folder) is not None:
                 job.stage = number
-                self._start(pool, job)
+                self._start(workers, job)
                 return None
         return job
 
@@ -258,17 +267,19 @@ class Bench:
             self._listener.say(f"CONTRADICTION: {row.category}: {row.onnx} {row.vnnlib} is sat and unsat in this store")
         self._listener.done(Result(row, attempt.question, attempt, False))
 
-    # The machine
+    # The machines
 
-    def _resident(self, pool: Pool) -> dict[int, int]:
-        return {job.row.number: pool.resident.get(name, 0) for name, job in self._running.items()}
+    def _resident(self, workers: Workers, place: str) -> dict[int, int]:
+        found = workers.resident
+        return {job.row.number: found.get(name, 0) for name, job in self._running.items() if job.place == place}
 
-    def _relieve(self, pool: Pool) -> None:
-        """Ends the largest task when the machine runs out of memory; it is tried again alone."""
-        names = {job.row.number: name for name, job in self._running.items()}
-        chosen = schedule.to_evict(self._resident(pool), procfs.available(), self._reserve // 2)
-        if chosen is not None:
-            pool.evict(names[chosen])
+    def _relieve(self, workers: Workers) -> None:
+        """Ends the largest task of a machine that runs out of memory; it is tried again alone."""
+        for place in workers.places():
+            chosen = schedule.to_evict(self._resident(workers, place.name), place.available, place.reserve)
+            names = {job.row.number: name for name, job in self._running.items()}
+            if chosen is not None:
+                workers.evict(names[chosen])
 
     def _kept(self, work: Callable[[Store], T]) -> T:
         """The result of some work with the store, when there is room for it and the file is whole."""

@@ -41,6 +41,8 @@ def _ended(outcome: Outcome, folder: Path) -> dict[str, Any]:
             return {"verdict": "unknown", "reason": "memory", "message": "killed: the machine ran out of memory"}
         case End.LOST:
             return {"verdict": "error", "reason": "lost", "message": "its parent process was killed"}
+        case End.GONE:
+            return {"verdict": "error", "reason": "lost", "message": f"its machine went away, {MANY} times"}
         case End.ITSELF:
             pass
     if outcome.code == OUT_OF_MEMORY or (outcome.code != 0 and any(word in errors for word in NO_MEMORY)):
@@ -62,4 +64,6 @@ def tries(outcome: Outcome, available: int | None) -> int:
     if outcome.end is End.ITSELF and outcome.code == -signal.SIGKILL:
         plenty = available is not None and 4 * outcome.peak_bytes < available
         return MANY if plenty else 2
+    if outcome.end is End.GONE:
+        return MANY
     return 2 if outcome.end in (End.EVICTED, End.LOST) else 1

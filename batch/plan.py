@@ -49,7 +49,8 @@ class Plan:
             "memory_bytes": self.memory_bytes, "options": dict(self.options),
         }  # fmt: skip
         limits = Limits(timeout + KILL_S, timeout + KILL_S + CPU_SHARE_S, self.memory_bytes)
-        return Task(name, str(folder), limits, self.verifier, arguments)
+        reads = (*(str(path) for _, path in networks(row)), str(query(row)))
+        return Task(name, str(folder), limits, self.verifier, arguments, reads=reads)
 
     def answers(self, known: Attempt, row: Row, code: str) -> bool:
         """Whether an attempt of before will do for a row."""

@@ -39,7 +39,9 @@ class Check:
             *(word for one in named for word in ("--network", one)), "--property", str(query(row)),
             "--tier", "accelerated", "--semantics", values["semantics"], "--verdict", values["verdict"],
         ]  # fmt: skip
-        return Task(name, str(folder), Limits(CHECK_LIMIT_S), command=tuple(words))
+        certificate = os.fspath(verified(folder) / CERTIFICATE)
+        reads = (certificate, *(str(path) for _, path in networks(row)), str(query(row)))
+        return Task(name, str(folder), Limits(CHECK_LIMIT_S), command=tuple(words), reads=reads)
 
     def found(self, outcome: Outcome, folder: Path) -> Mapping[str, Any]:
         used = {"check_wall_s": outcome.wall_s, "check_cpu_s": outcome.cpu_s}

@@ -19,7 +19,8 @@ FAILED, OUT_OF_MEMORY, NO_ROOM = 70, 71, 72  # exit codes of a worker whose func
 
 
 class End(StrEnum):
-    """Who ended a process: itself, a limit, the driver, or whatever took the parent of all workers along."""
+    """Who ended a process: itself, a limit, the driver, whatever took the parent of all workers along, or whatever took
+    the machine."""
 
     ITSELF = ""
     WALL = "wall"
@@ -27,6 +28,7 @@ class End(StrEnum):
     MEMORY = "memory"
     EVICTED = "evicted"
     LOST = "lost"
+    GONE = "gone"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Limits:
 @dataclass(frozen=True)
 class Task:
     """function: `module:name`, called with `arguments` and the folder, returns what `result.json` gets; or else
-    command: words of a program that is run instead."""
+    command: words of a program that is run instead.  reads: the files that it reads; where they are not (on another
+    machine) they are brought, and the words that name them, alone or as NAME=PATH, name the copies."""
 
     id: str
     folder: str
@@ -49,13 +52,15 @@ class Task:
     function: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Task:
-        return cls(**{**values, "limits": Limits(**values["limits"]), "command": tuple(values["command"])})
+        words = {name: tuple(values.get(name, ())) for name in ("command", "reads")}
+        return cls(**{**values, "limits": Limits(**values["limits"]), **words})
 
 
 @dataclass(frozen=True)
