@@ -42,6 +42,7 @@ COMMANDS = {
     "verify": ("farkas.cli_verify", "decide whether a network can violate a property"),
     "agree": ("farkas.cli_agree", "decide whether a network and its quantised copy agree on a box"),
     "bench": ("farkas.cli_bench", "decide a suite of instances, a process each, and remember every answer"),
+    "report": ("farkas.cli_report", "what a run came to, as a page and as files for other programs"),
     "check": ("farkas.cli", "check a certificate with the independent checker"),
     "run": ("farkas.cli_run", "execute a network on one input, in a declared order"),
     "show": ("farkas.cli_show", "what a network, a property or a certificate contains"),

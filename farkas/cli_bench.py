@@ -53,6 +53,7 @@ def _run(args: argparse.Namespace, store: Store, plan: Plan, words: list[str]) -
     with type(store).open(args.store) as fresh:  # the run may have made the store anew
         emit("\n".join([*command.told(fresh, done.run), f"run {done.run} in {args.store}"]) + "\n")
         _export(args, fresh, done.run)
+        _report(args, fresh, done.run)
         wrong = command.has_complaints(fresh, done.run)
     if done.interrupted:
         again = shlex.join(["farkas", "bench", *(word for word in words if word != "--resume"), "--resume"])
@@ -65,8 +66,8 @@ def _export_only(args: argparse.Namespace) -> int:
     """Exports the last run of a store, or the one of --run."""
     from farkas.batch.store import Store
 
-    if not args.export:
-        raise Usage("a SUITE is wanted, or --store FILE --export FILE for a run of before")
+    if not args.export and args.report is None:
+        raise Usage("a SUITE is wanted, or --store FILE with --export FILE or --report DIR for a run of before")
     if not args.store.is_file():
         raise Usage(f"--store {args.store}: there is no such file")
     with Store.open(args.store) as store:
@@ -74,6 +75,7 @@ def _export_only(args: argparse.Namespace) -> int:
         if not runs:
             raise Usage(f"--store {args.store}: it has no runs")
         _export(args, store, args.run or runs[-1].id)
+        _report(args, store, args.run or runs[-1].id)
     return COMPLETED
 
 
@@ -85,6 +87,13 @@ def _export(args: argparse.Namespace, store: Store, name: str) -> None:
         raise Usage(f"--run {name}: the store has {', '.join(run.id for run in store.runs())}")
     for path in args.export:
         export(store, run, path)
+
+
+def _report(args: argparse.Namespace, store: Store, name: str) -> None:
+    from farkas.cli_report import written
+
+    if args.report is not None:
+        written(store, args.report, name)
 
 
 def _require_formats(args: argparse.Namespace) -> None:
@@ -127,7 +136,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "bench", "Decide every instance of a suite, each in a process of its own; remember every answer.",
-        usage="farkas bench SUITE [options]\n       farkas bench --store FILE --export FILE [--run ID]",
+        usage="farkas bench SUITE [options]\n       farkas bench --store FILE --export FILE --report DIR [--run ID]",
         epilog="Exit code 0: all were run, no answer is wrong; 1: an answer is wrong; 2: usage; 130: interrupted.",
     )  # fmt: skip
     add = parser.add_argument
@@ -147,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--again", action="store_true", help="solve instances whose answer is known as well")
     add("--export", action="append", default=[], type=Path, metavar="FILE", help="write the results to a .csv, "
         ".json or .parquet file; repeatable")  # fmt: skip
+    add("--report", type=Path, metavar="DIR", help="write a page and files for other programs, as `farkas report` does")
     add("--run", metavar="ID", help="which run to export (default: the last)")
     add("--plain", action="store_true", help="one line an instance, on a terminal too")
     return parser

@@ -1,0 +1,180 @@
+"""The first page of a report: what was asked, what was decided and on what evidence, what is open and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from farkas.reports.facts import Entry, Report, Standing
+from farkas.reports.figures import Figures, by_evidence, by_reason, correctness, figures, headline
+from farkas.reports.markup import Child, Markup, el, join
+from farkas.reports.plots import number
+from farkas.reports.words import EVIDENCE, SIGN, STANDING, arithmetic, meaning
+
+CLASS = {standing: standing.value.replace(" ", "-") for standing in Standing}
+
+
+def section(name: str, title: str, *children: Child, intro: Child = None) -> Markup:
+    """A part of the page with a heading that names it."""
+    lead = None if intro is None else el("p", intro, class_="intro")
+    return el("section", el("h2", title, id=f"{name}-h"), lead, *children, id=name, aria_labelledby=f"{name}-h")
+
+
+def table(caption: Child, head: Sequence[Child], rows: Iterable[Sequence[Markup]], **attributes: object) -> Markup:
+    """A table whose cells are made by `cell` and `th`."""
+    columns = [name if isinstance(name, Markup) and name.startswith("<th") else th(name) for name in head]
+    body = el("tbody", *(el("tr", *row) for row in rows))
+    found = el("table", el("caption", caption), el("thead", el("tr", *columns)), body, **attributes)
+    return el("div", found, class_="wide", tabindex="0", role="region", aria_label=_plain(caption))
+
+
+def _plain(caption: Child) -> str | None:
+    return caption if isinstance(caption, str) and not isinstance(caption, Markup) else None
+
+
+def th(name: Child, class_: str | None = None, **attributes: object) -> Markup:
+    return el("th", name, scope="col", class_=class_, **attributes)
+
+
+def rowhead(name: Child) -> Markup:
+    return el("th", name, scope="row")
+
+
+def cell(content: Child, class_: str | None = None, **attributes: object) -> Markup:
+    return el("td", content, class_=class_, **attributes)
+
+
+def numeric(value: float | None, shown: str | None = None) -> Markup:
+    """A cell with a number; zero is quiet."""
+    if value is None:
+        return el("td", "–", class_="num quiet", data_v="")
+    words = number(value) if shown is None else shown
+    return el("td", words, class_="num quiet" if value == 0 else "num", data_v=f"{value:g}")
+
+
+def badge(standing: Standing) -> Markup:
+    """A standing by sign, word and colour."""
+    sign = el("span", SIGN[standing], aria_hidden="true", class_="sign")
+    return el("span", sign, " ", standing.value, class_=f"badge {CLASS[standing]}")
+
+
+def bar(one: Figures, label: str) -> Markup:
+    """Shares of a whole as one line, in the order of Standing."""
+    parts, at = [], 0.0
+    for standing, count in zip(Standing, one.standings, strict=True):
+        width = 100.0 * count / max(1, one.total)
+        if count:
+            parts.append(el("rect", x=at, y=0, width=width, height=8, class_=f"fill {CLASS[standing]}"))
+        at += width
+    told = ", ".join(f"{count} {s.value}" for s, count in zip(Standing, one.standings, strict=True) if count)
+    return el("svg", *parts, viewBox="0 0 100 8", preserveAspectRatio="none", role="img", class_="bar",
+              aria_label=f"{label}: {told}")  # fmt: skip
+
+
+def verdict(report: Report) -> Markup:
+    """The run in numbers, and whether anything is wrong."""
+    all_ = figures("all", report.entries)
+    tiles = [
+        el("li", el("span", str(count), class_="big"), badge(standing), el("span", STANDING[standing], class_="small"))
+        for standing, count in zip(Standing, all_.standings, strict=True)
+        if count or standing in (Standing.PROVED, Standing.VIOLATED, Standing.OPEN)
+    ]
+    wrong = [
+        el("li", el("strong", f"{e.category}: {e.network} {e.query}"), " ", "; ".join(e.complaints))
+        for e in report.wrong
+    ]
+    wrong += [
+        el("li", el("strong", f"{e.category}: {e.network} {e.query}"), f" {e.disagreement} (one of the two is wrong)")
+        for e in report.disputed
+    ]
+    note = el("div", el("p", correctness(report)), el("ul", *wrong) if wrong else None,
+              class_="note bad" if wrong else "note", role="status")  # fmt: skip
+    return section("result", "Result", el("p", headline(report), class_="headline"), el("ul", *tiles, class_="tiles"),
+                   bar(all_, "all instances"), note)  # fmt: skip
+
+
+def evidence(report: Report) -> Markup:
+    """The three questions of a reader who has to rely on the answers."""
+    return section("evidence", "What was asked, decided, and left open", el(
+        "div", _asked(report), _decided(report), _open(report), class_="three"))  # fmt: skip
+
+
+def _asked(report: Report) -> Markup:
+    entries = report.entries
+    modes = Counter(e.row.semantics for e in entries if e.row is not None and e.row.semantics)
+    timeouts = sorted({e.row.timeout_s if e.row is not None else e.stored.row.timeout_s for e in entries})
+    limit = f"{timeouts[0]:g} s" if len(set(timeouts)) == 1 else f"{timeouts[0]:g} to {timeouts[-1]:g} s"
+    facts: list[tuple[str, Child]] = [
+        ("Question", "Does some input of the set drive the network into the region that the property calls unsafe?"),
+        ("Instances", f"{len(entries)}: {len({e.network for e in entries})} networks, "
+                      f"{len({e.stored.row.vnnlib for e in entries})} properties, {len(report.categories)} categories"),
+        ("Arithmetic", [el("span", el("b", mode), f" ({count}): {arithmetic(mode)}. ") for mode, count in sorted(
+            modes.items())] or "none was asked"),
+        ("Time limit", f"{limit} each"),
+        ("Certificates", "asked for" if report.run.options.get("certify") else "not asked for (--certify)"),
+        ("Options", ", ".join(f"{k}={v}" for k, v in sorted(report.run.options.get("options", {}).items())) or "none"),
+    ]  # fmt: skip
+    items = [join(el("dt", name), el("dd", told)) for name, told in facts]
+    return el("div", el("h3", "Asked"), el("dl", *items))
+
+
+def _decided(report: Report) -> Markup:
+    rows = []
+    for standing, kind, count, checked in by_evidence(report):
+        what = EVIDENCE.get(kind, kind)
+        extra = f"; {checked} of these certificates were accepted by a separate process" if checked else ""
+        rows.append((rowhead(badge(standing)), cell([el("b", kind), f": {what}{extra}"]), numeric(count, str(count))))
+    if not rows:
+        return el("div", el("h3", "Decided"), el("p", "Nothing.", class_="none"))
+    head = ["answer", "evidence", th("n", "num")]
+    return el("div", el("h3", "Decided, and on what evidence"), table("Evidence of the answers", head, rows))
+
+
+def _open(report: Report) -> Markup:
+    rows = []
+    for reason, count in by_reason(report):
+        what, help_ = meaning(reason)
+        told: Child = [what, el("span", f" What would help: {help_}.", class_="small")] if help_ else what
+        rows.append((rowhead(el("a", reason, href="#instances", data_filter=reason)), cell(told),
+                     numeric(count, str(count))))  # fmt: skip
+    if not rows:
+        return el("div", el("h3", "Open"), el("p", "Nothing: every instance is decided.", class_="none"))
+    head = ["reason", "meaning", th("n", "num")]
+    return el("div", el("h3", "Open, and why"), table("Why instances are not decided", head, rows))
+
+
+def categories(report: Report) -> Markup:
+    """One line a category, and the sum."""
+    groups = [figures(name, group) for name, group in report.categories.items()]
+    rows = [_category(one) for one in groups]
+    if len(groups) > 1:
+        rows.append(_category(figures("all", report.entries)))
+    head = [
+        "category", th("n", "num"), "shares", *(th(s.value, "num") for s in Standing if s is not Standing.MISSING),
+        th("wrong", "num"), th("checked", "num"), th("median s", "num"), th("longest s", "num"), th("CPU s", "num"),
+        th("PAR-2 s", "num"), th("peak MB", "num"),
+    ]  # fmt: skip
+    intro = ("Times are of decided instances; PAR-2 counts what is not decided with twice its time limit. "
+             "Checked: certificates that a separate process of the checker accepted.")  # fmt: skip
+    return section("categories", "By category", table("Results by category", head, rows), intro=intro)
+
+
+def _category(one: Figures) -> Sequence[Markup]:
+    counts = [one.count(standing) for standing in Standing if standing is not Standing.MISSING]
+    wrong = cell(str(one.wrong), "num bad") if one.wrong else numeric(0)
+    return (
+        rowhead(one.name), numeric(one.total, str(one.total)), cell(bar(one, one.name)),
+        *(numeric(count, str(count)) for count in counts), wrong, numeric(one.checked, str(one.checked)),
+        numeric(one.median_s, _s(one.median_s)), numeric(one.longest_s, _s(one.longest_s)),
+        numeric(one.cpu_s, f"{one.cpu_s:.1f}"), numeric(one.par2_s, f"{one.par2_s:.1f}"),
+        numeric(one.peak_mb, f"{one.peak_mb:.0f}"),
+    )  # fmt: skip
+
+
+def _s(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"
+
+
+def anchor(entry: Entry) -> str:
+    """The place on the page where an instance is shown."""
+    return f"i{entry.number}"
