@@ -1,9 +1,13 @@
-"""Verdicts for people: a line, and a table for notebooks.  Numbers are rounded here; records have the exact ones."""
+"""Verdicts for people: a line, and a table for notebooks.  Numbers are shortened here; records have the exact ones.
+
+The values of a witness are cut, not rounded: 0.299999982... for the binary32 number below 3/10.  Rounded it would read
+0.3, as if it were not below 3/10, and a witness that ends at a bound usually is such a number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from html import escape
 from typing import assert_never
@@ -12,6 +16,7 @@ from farkas.engine.verdict import Holds, Unknown, Verdict, Violated
 from farkas.specs.witness import Named
 
 DIGITS = 7
+CUT = 9  # digits of the values of a witness; two binary32 numbers never agree in all of them
 MOST_IN_LINE = 8  # values of a witness
 MOST_IN_TABLE = 64  # entries of one tensor; of larger ones the range is told
 
@@ -22,7 +27,7 @@ def line(verdict: Verdict) -> str:
     """The verdict in one line, with the first values of its witness."""
     parts = [f"{word} {told}" for word, told in rows(verdict)]
     if isinstance(verdict, Violated):
-        values = [f"{name} = {shown(value)}" for name, value in _entries(verdict)]
+        values = [f"{name} = {cut(value)}" for name, value in _entries(verdict)]
         parts += [
             *values[:MOST_IN_LINE],
             *([f"and {len(values) - MOST_IN_LINE} more"] if values[MOST_IN_LINE:] else []),
@@ -67,10 +72,10 @@ def witness_rows(verdict: Violated) -> list[Row]:
     found: list[Row] = []
     for one in _tensors(verdict):
         if len(one.values) > MOST_IN_TABLE:
-            ends = f"from {shown(min(one.values))} to {shown(max(one.values))}"
+            ends = f"from {cut(min(one.values))} to {cut(max(one.values))}"
             found.append((one.name, f"{len(one.values)} values {ends}"))
         else:
-            found += [(name, shown(value)) for name, value in one.entries]
+            found += [(name, cut(value)) for name, value in one.entries]
     return found
 
 
@@ -90,9 +95,25 @@ def _entries(verdict: Violated) -> list[tuple[str, Fraction]]:
 def shown(value: Fraction, up: bool | None = None) -> str:
     """The number in at most DIGITS digits; up: whether it is rounded up, or down; None: to nearest."""
     rounding = {None: ROUND_HALF_EVEN, True: ROUND_CEILING, False: ROUND_FLOOR}[up]
-    context = Context(prec=DIGITS, rounding=rounding)
-    found = context.divide(Decimal(value.numerator), Decimal(value.denominator)).normalize(context)
-    return f"{found:f}" if -6 < found.adjusted() < DIGITS else str(found)
+    return _written(_divided(value, DIGITS, rounding).normalize(), DIGITS)
+
+
+def cut(value: Fraction) -> str:
+    """The number, if CUT digits say it; else its first CUT digits, and dots."""
+    found = _divided(value, CUT, ROUND_DOWN)
+    if Fraction(found) == value:
+        return _written(found.normalize(), CUT)
+    digits, exponent, power = _written(found, CUT).partition("E")
+    return f"{digits}...{exponent}{power}"
+
+
+def _divided(value: Fraction, digits: int, rounding: str) -> Decimal:
+    return Context(prec=digits, rounding=rounding).divide(Decimal(value.numerator), Decimal(value.denominator))
+
+
+def _written(number: Decimal, digits: int) -> str:
+    """With an exponent if the number is large or small."""
+    return f"{number:f}" if -6 < number.adjusted() < digits else str(number)
 
 
 def html_rows(title: str, found: Iterable[Row]) -> str:

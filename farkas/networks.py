@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from farkas.specs.language_tensors import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A network that was read: its graph, the decompressed bytes it came from, their path, and its file's stem."""
 
     graph: Graph
-    data: bytes = field(repr=False)
+    data: bytes
     path: Path | None = None
     name: str = ""
 
@@ -71,6 +71,11 @@ class Network:
         from farkas.specs.language_calls import call
 
         return call(self, *arguments)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name} {_shape(shape)}" for name, shape in self.graph.inputs)
+        outputs = ", ".join(f"{name} {_shape(self.graph.shapes[name])}" for name in self.graph.outputs)
+        return f"<network {self.name or '(unnamed)'}: {inputs} -> {outputs}>"
 
     def info(self) -> str:
         """What the network is, in a few lines: element type, inputs, outputs, operators, digest."""

@@ -7,13 +7,14 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction as Q
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import farkas as fk
 from farkas.engine.verdict import Reason, Unknown
-from farkas.engine.verdict_text import MOST_IN_LINE, shown
+from farkas.engine.verdict_text import MOST_IN_LINE, cut, shown
 from farkas.specs.query import Semantics
 from farkas.specs.witness import Named
 from tests.nets import affine
@@ -72,3 +73,30 @@ def test_numbers_are_rounded_as_asked_to_seven_digits(value: Q, exponent: int) -
     low, high, near = (Q(Decimal(shown(number, up))) for up in (False, True, None))
     assert low <= number <= high and near in (low, high)
     assert high - low <= abs(number) / 10**6
+
+
+@given(st.fractions(), st.integers(-12, 12))
+def test_digits_that_are_cut_are_those_of_the_number(value: Q, exponent: int) -> None:
+    number = value * Q(10) ** exponent
+    told = cut(number)
+    kept = Decimal(told.replace("...", ""))
+    if "..." not in told:
+        assert Q(kept) == number
+    else:
+        unit = Q(10) ** int(kept.as_tuple().exponent)
+        assert abs(Q(kept)) < abs(number) < abs(Q(kept)) + unit and len(kept.as_tuple().digits) == 9
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
+def test_neighbours_in_binary32_are_told_apart(value: float) -> None:
+    above = np.nextafter(np.float32(value), np.float32(np.inf))
+    assert np.isinf(above) or cut(Q(value)) != cut(Q(float(above)))
+
+
+def test_a_witness_below_a_bound_is_not_told_as_the_bound(identity: fk.Network) -> None:
+    """3/10 lies between the binary32 numbers 0.2999999821186... and 0.3000000119209..., and the first one violates."""
+    x = fk.var(identity.input, name="x")
+    found = fk.Spec([fk.between("0.29999998", x, "0.3")], prove=fk.max(identity(x)) <= "0.29999998").check()
+    assert "x[0, 0] = 0.299999982...," in repr(found)
+    assert cut(Q(3, 10)) == "0.3" and cut(Q(np.float32(0.3).item())) == "0.300000011..."
+    assert cut(Q(-1, 3 * 10**9)) == "-3.33333333...E-10" and cut(Q(10**12 + 1)) == "1.00000000...E+12"

@@ -72,6 +72,10 @@ def test_info_tells_type_shapes_and_operators(tiny: Files) -> None:
         assert part in text
 
 
+def test_a_network_is_told_in_one_line(tiny: Files) -> None:
+    assert repr(fk.load(tiny.network)) == "<network absolute: x [1, 1] -> y [1, 1]>"
+
+
 def test_a_network_counts_its_values(tmp_path: Path) -> None:
     net = fk.load(write(tmp_path, "wide.onnx", wide(width=5, hidden=3)))
     assert (net.inputs, net.outputs) == (5, 1)
