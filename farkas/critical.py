@@ -150,6 +150,7 @@ class _Search:
         with_least = self._ask(first)
         if isinstance(with_most, Holds) and isinstance(with_least, Violated):
             self._direction = -self._direction
+            self._slices = Thresholds(self._limits.width, self._limits.first_slice_s, low, high)  # the other way round
         elif isinstance(with_most, Holds):
             return self._ended("holds")
         elif isinstance(with_least, Violated):
