@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from farkas.batch.tasks import NO_ROOM, End, Outcome
 from farkas.batch.workers import HERE, Local, Place, Workers
 
 LOOK_S = 0.5
+PARDONED = 2  # losses of the parent of all workers while an instance ran, before it gets the machine to itself
 AHEAD = 64  # instances prepared before they can begin
 FULL_S = 2.0  # between two tries to write to a full disk
 OTHERS_S = 1.0  # between two looks at what other drivers work on
@@ -64,7 +65,8 @@ class Job:
     place: str = HERE
     started: float = 0.0
     stage: int = -1  # -1: the verifier
-    tries: int = 1
+    tries: int = 0
+    ends: Counter[End] = field(default_factory=Counter)
     values: dict[str, Any] = field(default_factory=dict)
 
 
@@ -192,6 +194,7 @@ class Bench:
         return schedule.choose(queue, running, self._resident(workers, place.name), place.cores, place.budget)
 
     def _start(self, workers: Workers, job: Job) -> None:
+        job.tries += 1
         name = f"{job.row.number}.{job.stage}.{job.tries}"
         if job.stage < 0:
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -207,15 +210,18 @@ class Bench:
         """The instance, if this was its last process; else the next one is begun, or it waits for another try."""
         job = self._running.pop(outcome.id)
         place = next((place for place in workers.places() if place.name == job.place), None)
+        job.ends[outcome.end] += 1
+        if outcome.end is End.REFUSED:
+            self._requeue(job, queue)
+            return None
         if outcome.code == NO_ROOM:  # for what a worker writes: as a store that is full, no fault of the instance
             self._listener.say(f"{job.folder}: no space left for a worker's files; trying again until there is")
             self._clock.sleep(FULL_S)
             self._requeue(job, queue)
             return None
-        if job.tries < outcomes.tries(outcome, None if place is None else place.available):
-            job.tries += 1
-            alone = outcome.end not in (End.LOST, End.GONE)
-            job.waiting = replace(job.waiting, alone=alone, bytes=max(job.waiting.bytes, outcome.peak_bytes))
+        if job.ends[outcome.end] < outcomes.tries(outcome.end):
+            if outcome.end in (End.EVICTED, End.KERNEL) or job.ends[End.LOST] > PARDONED:
+                job.waiting = replace(job.waiting, alone=True, bytes=max(job.waiting.bytes, outcome.peak_bytes))
             self._requeue(job, queue)
             return None
         if job.stage < 0:

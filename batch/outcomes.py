@@ -9,7 +9,8 @@ from typing import Any
 from farkas.batch.records import DECIDED
 from farkas.batch.tasks import OUT_OF_MEMORY, End, Outcome, last_line, printed
 
-MANY = 5
+MANY = 10  # tries of what went away with its machine or its parent
+OFTEN = 50  # of what somebody kills, for reasons that are not its own
 LATE_S = 1.0  # after the timeout, before an answer counts as none
 WORDS = (*DECIDED, "unknown", "timed-out", "unsupported", "error")
 NO_MEMORY = ("MemoryError", "bad_alloc", "allocate memory", "out of memory", "failed to map segment")
@@ -39,31 +40,33 @@ def _ended(outcome: Outcome, folder: Path) -> dict[str, Any]:
             return {"verdict": "unknown", "reason": "memory", "message": "killed: more memory than allowed"}
         case End.EVICTED:
             return {"verdict": "unknown", "reason": "memory", "message": "killed: the machine ran out of memory"}
+        case End.KERNEL:
+            return {"verdict": "unknown", "reason": "memory", "message": "killed from outside while memory was short"}
+        case End.OUTSIDE:
+            message = f"killed from outside {OFTEN} times, with memory to spare"
+            return {"verdict": "error", "reason": "lost", "message": message}
         case End.LOST:
-            return {"verdict": "error", "reason": "lost", "message": "its parent process was killed"}
+            return {"verdict": "error", "reason": "lost", "message": f"its parent process was killed, {MANY} times"}
         case End.GONE:
             return {"verdict": "error", "reason": "lost", "message": f"its machine went away, {MANY} times"}
-        case End.ITSELF:
+        case End.ITSELF | End.REFUSED:
             pass
     if outcome.code == OUT_OF_MEMORY or (outcome.code != 0 and any(word in errors for word in NO_MEMORY)):
         return {"verdict": "unknown", "reason": "memory", "message": f"out of memory: {last_line(errors)}"}
-    if outcome.code == -signal.SIGKILL:
-        message = "killed from outside, as the kernel does when memory runs out"
-        return {"verdict": "unknown", "reason": "memory", "message": message}
     how = f"killed by {signal.Signals(-outcome.code).name}" if outcome.code < 0 else f"exit code {outcome.code}"
     message = ": ".join(filter(None, (how, last_line(errors))))
     return {"verdict": "error", "reason": "crash", "message": message}
 
 
-def tries(outcome: Outcome, available: int | None) -> int:
-    """How often an instance is tried that ended so: more than once where the end says something about the machine.
-
-    available: bytes of memory that are free.  What was killed from outside while there was plenty of memory was not
-    killed for its memory.
-    """
-    if outcome.end is End.ITSELF and outcome.code == -signal.SIGKILL:
-        plenty = available is not None and 4 * outcome.peak_bytes < available
-        return MANY if plenty else 2
-    if outcome.end is End.GONE:
-        return MANY
-    return 2 if outcome.end in (End.EVICTED, End.LOST) else 1
+def tries(end: End) -> int:
+    """How often an instance is tried that ends so: more than once where the end says something about the machine or
+    about somebody who kills, and nothing about the instance."""
+    match end:
+        case End.OUTSIDE:
+            return OFTEN
+        case End.LOST | End.GONE:
+            return MANY
+        case End.EVICTED | End.KERNEL:
+            return 2
+        case _:
+            return 1

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+GROUPS = Path("/sys/fs/cgroup")
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 TICK_S = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
@@ -57,13 +58,38 @@ def cores() -> int:
     return count
 
 
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory, on the machine and in this process's control group;
+    None when nothing counts them."""
+    found = [_counted(Path("/proc/vmstat"))]
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root, file = (GROUPS / "memory", "memory.oom_control") if controllers else (GROUPS, "memory.events")
+            own = _counted(root / path.lstrip("/") / file)
+            found.append(_counted(root / file) if own is None else own)  # a container sees its group as the root
+    counts = [count for count in found if count is not None]
+    return sum(counts) if counts else None
+
+
+def _counted(path: Path) -> int | None:
+    """The number on the line `oom_kill` of a file."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
 def available() -> int | None:
     """Bytes of memory that can be had without anything being swapped or killed; None when it is not known."""
     found: list[int] = []
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found.append(int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024)
-    group = Path("/sys/fs/cgroup")
+    group = GROUPS
     with contextlib.suppress(OSError, ValueError):
         limit = (group / "memory.max").read_text(encoding="ascii").strip()
         if limit != "max":

@@ -8,6 +8,7 @@ wrote it ended by itself with exit code 0.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -15,20 +16,25 @@ from pathlib import Path
 from typing import Any
 
 RESULT = "result.json"
+PYTHON = "{python}"  # as the first word of a command: the interpreter that runs the worker
 FAILED, OUT_OF_MEMORY, NO_ROOM = 70, 71, 72  # exit codes of a worker whose function raised
 
 
 class End(StrEnum):
-    """Who ended a process: itself, a limit, the driver, whatever took the parent of all workers along, or whatever took
-    the machine."""
+    """Who ended a process: itself; a limit; the driver; the kernel, or somebody else, while memory was short; somebody
+    while it was not; whatever took the parent of all workers along; or whatever took the machine.  Refused: it was
+    never begun."""
 
     ITSELF = ""
     WALL = "wall"
     CPU = "cpu"
     MEMORY = "memory"
     EVICTED = "evicted"
+    KERNEL = "kernel"
+    OUTSIDE = "outside"
     LOST = "lost"
     GONE = "gone"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,11 @@ class Task:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command as it is run here."""
+        return tuple(sys.executable if word == PYTHON else word for word in self.command)
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

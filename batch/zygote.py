@@ -45,6 +45,8 @@ REPORT_S = 1.0
 LONGEST_MESSAGE = 1 << 20
 PACKAGES = ("ir", "specs", "runtime_cuda", "encoders", "checker", "checker_fast", "engine")
 OTHERS = ("farkas.api", "farkas.report", "onnxruntime", "networkx", "highspy", "z3", "ortools.sat.python.cp_model")
+SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)  # by others, or the kernel
+NEAR = 0.9  # of its limit
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -55,6 +57,7 @@ class Worker:
     task: Task
     pid: int
     started: float
+    oom_kills: int | None
     end: End = End.ITSELF
     resident: int = 0
 
@@ -100,12 +103,13 @@ class Zygote:
 
     def _start(self, task: Task) -> None:
         started = time.monotonic()
+        oom_kills = procfs.oom_kills()
         pid = os.fork()
         if pid == 0:
             self._selector.close()
             self._channel.close()
             _work(task)
-        self._workers[pid] = Worker(task, pid, started)
+        self._workers[pid] = Worker(task, pid, started, oom_kills)
         with contextlib.suppress(AttributeError, OSError):  # without it a look every 50 ms finds the end as well
             self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
 
@@ -151,11 +155,9 @@ class Zygote:
                 os.killpg(pid, signal.SIGKILL)
             self._end_orphans()
             code = os.waitstatus_to_exitcode(status)
-            end = worker.end if code != 0 or worker.end is End.ITSELF else End.ITSELF
-            if end is End.ITSELF and code == -signal.SIGXCPU:
-                end = End.CPU
-            cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
-            self._send(asdict(Outcome(worker.task.id, code, end, wall, cpu, max(peak, worker.resident))))
+            cpu, peak = usage.ru_utime + usage.ru_stime, max(usage.ru_maxrss * 1024, worker.resident)
+            end = _ended_by(worker, code, cpu, peak)
+            self._send(asdict(Outcome(worker.task.id, code, end, wall, cpu, peak)))
 
     def _end_orphans(self) -> None:
         """Kills what ended workers have left in sessions of their own: it has come back to this process."""
@@ -173,6 +175,29 @@ class Zygote:
 
     def _send(self, message: dict[str, Any]) -> None:
         self._channel.sendall(json.dumps(message).encode())
+
+
+def _ended_by(worker: Worker, code: int, cpu_s: float, peak_bytes: int) -> End:
+    """Who ended a worker that has ended."""
+    if code == 0:
+        return End.ITSELF
+    if worker.end is not End.ITSELF or -code not in SENT:
+        return worker.end
+    limits = worker.task.limits
+    if code == -signal.SIGXCPU or (limits.cpu_s is not None and cpu_s >= limits.cpu_s):
+        return End.CPU
+    return End.KERNEL if _is_short(worker, peak_bytes) else End.OUTSIDE
+
+
+def _is_short(worker: Worker, peak_bytes: int) -> bool:
+    """Whether a worker may have been killed for its memory: the kernel has killed some process since it began, or it
+    was near its limit, or there would not be room for it twice now that it is gone."""
+    now, free, limit = procfs.oom_kills(), procfs.available(), worker.task.limits.memory_bytes
+    if now is not None and now != worker.oom_kills:
+        return True
+    if limit is not None and peak_bytes > NEAR * limit:
+        return True
+    return free is not None and free < 2 * peak_bytes
 
 
 def _kill(pid: int) -> None:
@@ -201,7 +226,7 @@ def _work(task: Task) -> NoReturn:
         _redirect(Path(task.folder))
         _limit(task)
         if task.command:
-            os.execvp(task.command[0], list(task.command))
+            os.execvp(task.words[0], task.words)
         module, _, name = task.function.partition(":")
         result = getattr(import_module(module), name)(dict(task.arguments), Path(task.folder))
         place = Path(task.folder) / (RESULT + ".part")
@@ -262,6 +287,8 @@ def preload() -> None:
     for name in names:
         with contextlib.suppress(Exception):
             import_module(name)
+    with contextlib.suppress(Exception):  # whatever fails here, fails in a worker, and is told there
+        import_module("farkas.batch.warmth").decide()
     gc.collect()
     gc.freeze()
 

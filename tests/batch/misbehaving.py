@@ -110,8 +110,8 @@ def leaves_children(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any
     return decided(arguments, folder)
 
 
-def dies_by_the_kernel(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What a process sees of the kernel that wants its memory: nothing."""
+def is_killed(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a process sees of who kills it: nothing."""
     counting(arguments, folder)
     os.kill(os.getpid(), signal.SIGKILL)
     return {}

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from farkas.batch import procfs
+from farkas.batch import procfs, zygote
 from farkas.batch.bench import Bench
-from farkas.batch.outcomes import MANY
+from farkas.batch.outcomes import MANY, OFTEN
 from farkas.batch.plan import Plan
 from farkas.batch.ports import SystemClock, SystemDisk
 from farkas.batch.records import Result, Row
 from farkas.batch.store import Store
+from farkas.batch.tasks import End, Limits, Outcome, Task
+from farkas.batch.workers import HERE as MACHINE
+from farkas.batch.workers import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests.batch.misbehaving:"
@@ -127,16 +130,62 @@ def test_a_missing_file_is_an_error_of_its_instance(tmp_path: Path) -> None:
         assert missing is not None and "0.vnnlib: No such file" in missing.message
 
 
-@pytest.mark.parametrize(("free", "expected"), [(1 << 20, 2), (1 << 60, MANY)])
-def test_a_worker_that_is_killed_from_outside_gets_another_try_alone(
-    free: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second one where memory was short, some more where it was not."""
-    monkeypatch.setattr(procfs, "available", lambda: free)
+def test_a_worker_that_is_always_killed_from_outside_is_tried_often_and_is_no_answer(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
-        run, _ = bench(store, rows(tmp_path, 1), "dies_by_the_kernel")
-        assert verdicts(store, run) == ["unknown"]
-    assert asked(tmp_path, 0) == expected
+        run, _ = bench(store, rows(tmp_path, 1), "is_killed")
+        assert asked(tmp_path, 0) == OFTEN
+        (result,) = store.results(run)
+        assert result.attempt is not None
+        assert (result.attempt.verdict, result.attempt.reason) == ("error", "lost")
+        bench(store, rows(tmp_path, 1), "counting")
+        assert asked(tmp_path, 0) == OFTEN + 1  # what is lost is asked again
+
+
+@pytest.mark.parametrize(
+    ("kills", "free", "peak", "limit", "expected"),
+    [
+        ((3, 3), 8 << 30, 1 << 30, None, End.OUTSIDE),
+        ((3, 4), 8 << 30, 1 << 30, None, End.KERNEL),  # the kernel has killed something since
+        ((None, None), 8 << 30, 1 << 30, None, End.OUTSIDE),
+        ((None, None), None, 1 << 30, None, End.OUTSIDE),
+        ((3, 3), 1 << 30, 1 << 30, None, End.KERNEL),  # no room for it twice
+        ((3, 3), 8 << 30, 1 << 30, 4 << 30, End.OUTSIDE),
+        ((3, 3), 8 << 30, 1 << 30, 1 << 30, End.KERNEL),  # at its limit
+    ],
+)
+def test_what_is_killed_while_memory_is_short_was_killed_for_its_memory(
+    kills: tuple[int | None, int | None], free: int | None, peak: int, limit: int | None, expected: End,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(procfs, "available", lambda: free)
+    monkeypatch.setattr(procfs, "oom_kills", lambda: kills[1])
+    worker = zygote.Worker(Task("t", "/", Limits(1.0, 1.0, limit)), 1, 0.0, kills[0])
+    assert zygote._ended_by(worker, -signal.SIGKILL, 0.5, peak) is expected
+    assert zygote._ended_by(worker, -signal.SIGKILL, 1.5, peak) is End.CPU  # the kernel's own limit
+    assert zygote._ended_by(worker, -signal.SIGSEGV, 0.5, peak) is End.ITSELF
+    assert zygote._ended_by(worker, 0, 0.5, peak) is End.ITSELF
+
+
+def test_kills_for_memory_are_counted_as_the_kernel_counts_them(tmp_path: Path) -> None:
+    (tmp_path / "events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 7\n")
+    assert procfs._counted(tmp_path / "events") == 2
+    assert procfs._counted(tmp_path / "none") is None
+    if Path("/proc/vmstat").exists():
+        assert procfs.oom_kills() is not None
+
+
+@pytest.mark.parametrize(("end", "tries"), [("evicted", 2), ("kernel", 2), ("gone", MANY), ("outside", OFTEN)])
+def test_how_often_an_instance_is_tried_again_depends_on_who_ended_it(end: str, tries: int, tmp_path: Path) -> None:
+    """Counted by the reason: what went away often may still be tried alone once memory was short."""
+    suite, ears = rows(tmp_path, 1), Ears()
+    with Store.open(tmp_path / "s") as store:
+        run = store.begin("suite", {}, {}, suite)
+        ends = [End.OUTSIDE] * 3 + [End(end)] * tries
+        workers = Ending(ends)
+        Bench(store, Plan(), "code", ears, workers=lambda _: workers).run(run, suite)
+        (result,) = store.results(run)
+    assert result.attempt is not None and result.attempt.verdict in ("unknown", "error")
+    assert len(workers.ids) == len(set(workers.ids)) == (tries if end == "outside" else 3 + tries)
 
 
 def test_the_parent_of_all_workers_may_be_killed(tmp_path: Path) -> None:
@@ -144,6 +193,38 @@ def test_the_parent_of_all_workers_may_be_killed(tmp_path: Path) -> None:
         run, _ = bench(store, rows(tmp_path, 1), "kills_its_parent")
         assert verdicts(store, run) == ["unsat"]
     assert asked(tmp_path, 0) == 2
+
+
+class Ending:
+    """Workers whose tasks end at once, in these ways."""
+
+    def __init__(self, ends: Sequence[End]) -> None:
+        self.ends, self.ids = list(ends), list[str]()
+        self.ended: list[Outcome] = []
+        self.resident: dict[str, int] = {}
+
+    def __enter__(self) -> "Ending":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def places(self) -> Sequence[Place]:
+        return (Place(MACHINE, 1, None, None, 0),)
+
+    def start(self, task: Task, place: str) -> None:
+        self.ids.append(task.id)
+        self.ended.append(Outcome(task.id, -9, self.ends.pop(0), 0.1, 0.1, 1 << 20))
+
+    def evict(self, task: str) -> None:
+        raise AssertionError(task)
+
+    def ready(self) -> bool:
+        return bool(self.ended)
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        found, self.ended = self.ended, []
+        return found
 
 
 # What fails around it
