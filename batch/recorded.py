@@ -90,12 +90,12 @@ def with_witnesses(answers: Sequence[Answer], folder: Path) -> list[Answer]:
 
 
 def _candidates(answer: Answer, folder: Path) -> Iterator[Path]:
+    """Where a counterexample may lie; where networks lie in folders of a category, their name may stand in front."""
     places = [folder / answer.category, *(path for path in sorted(folder.glob(f"*{answer.category}")) if path.is_dir())]
+    above = PurePosixPath(pairs_of(answer.onnx)[0][1]).parent.name
     for place in (*(places if answer.category else ()), folder):
-        for suffix in SUFFIXES:
-            path = place / (stem(answer) + suffix)
-            if path.is_file():
-                yield path
+        for name in (f"{above}_{stem(answer)}", stem(answer)):
+            yield from (path for suffix in SUFFIXES if (path := place / (name + suffix)).is_file())
 
 
 def stem(answer: Answer) -> str:

@@ -119,15 +119,16 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
     groups = [(name, [r for r in results if r.category == name]) for name in categories]
     if len(groups) > 1:
         groups.append(("all", list(results)))
-    yield from _aligned([HEADER, *(_summary_row(name, group) for name, group in groups)])
+    yield from aligned([HEADER, *(_summary_row(name, group) for name, group in groups)])
     if any(result.rules or result.arms for result in results):
-        yield from _aligned([WORK, *(_work_row(name, group) for name, group in groups)])
+        yield from aligned([WORK, *(_work_row(name, group) for name, group in groups)])
     par2 = sum(r.wall_s if r.is_solved else 2 * r.timeout_s for r in results)
     solved = sum(r.is_solved for r in results)
     yield f"solved {solved} of {len(results)}, PAR-2 {par2:.1f} s; wall medians and maxima over solved instances"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The cells of a table under each other, the first column to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])

@@ -42,6 +42,8 @@ COMMANDS = {
     "verify": ("farkas.cli_verify", "decide whether a network can violate a property"),
     "agree": ("farkas.cli_agree", "decide whether a network and its quantised copy agree on a box"),
     "bench": ("farkas.cli_bench", "decide a suite of instances, a process each, and remember every answer"),
+    "diff": ("farkas.cli_diff", "what two runs, or results files, say about the same instances"),
+    "score": ("farkas.cli_score", "the competition's points for a run, counterexamples replayed"),
     "report": ("farkas.cli_report", "what a run came to, as a page and as files for other programs"),
     "check": ("farkas.cli", "check a certificate with the independent checker"),
     "run": ("farkas.cli_run", "execute a network on one input, in a declared order"),

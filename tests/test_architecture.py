@@ -53,6 +53,8 @@ DOORS = {
     "farkas.engine.certify": rule("checker checker_fast", ""),
     "farkas.cli": rule("checker checker_fast", ""),
     "farkas.cli_bench": rule("batch reports", ""),
+    "farkas.cli_diff": rule("batch", ""),
+    "farkas.cli_score": rule("batch", ""),
     "farkas.cli_report": rule("batch reports", ""),
 }
 
