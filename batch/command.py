@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol, TextIO
@@ -23,6 +24,7 @@ from farkas.batch.stages import Stage
 from farkas.batch.store import Store
 from farkas.batch.suites import DEFAULT_TIMEOUT_S, BadSuite, read_suite, select
 from farkas.batch.tasks import Limits, Task, last_line, printed
+from farkas.batch.workers import Workers
 
 PYTHON_LIMIT_S = 600.0
 
@@ -74,11 +76,12 @@ def rows_of(suite: Path, store: Path) -> list[Row]:
 
 def start(
     store: Store, suite: Path, rows: Sequence[Row], plan: Plan, *, resume: bool, stages: Sequence[Stage] = (),
-    watcher: Callable[[Sequence[Row]], Watcher],
+    watcher: Callable[[Sequence[Row]], Watcher], cluster: Callable[[str, Listener], Workers] | None = None,
 ) -> Done:  # fmt: skip
     """Runs a suite, or goes on with its last run; raises BadSuite where there is nothing to go on with.
 
-    watcher: makes who is told of what happens, given the instances that are left to do.
+    watcher: makes who is told of what happens, given the instances that are left to do; cluster: makes those who run
+    them, given the digest of this program; None: this machine does.
     """
     code = code_digest()
     found = _interrupted(store, suite, plan) if resume else None
@@ -92,7 +95,8 @@ def start(
         rows = [result.row for result in results]
         left = [result.row for result in results if result.attempt is None]
     listener = watcher(left)
-    bench = Bench(store, plan, code, listener, stages=stages)
+    workers = None if cluster is None else partial(cluster, code)
+    bench = Bench(store, plan, code, listener, stages=stages, workers=workers)
     interrupted = False
     try:
         with _terminated():

@@ -42,12 +42,13 @@ def environment(code: str) -> dict[str, Any]:
             continue
     return {
         "farkas": farkas.__version__, "code": code, "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}", "machine": platform.machine(), "processor": _processor(),
-        "cores": procfs.cores(), "memory_bytes": _memory(), "packages": packages,
+        "system": f"{platform.system()} {platform.release()}", "machine": platform.machine(), "processor": processor(),
+        "cores": procfs.cores(), "memory_bytes": memory(), "packages": packages,
     }  # fmt: skip
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name that it has for itself; "" where that is not known."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -55,7 +56,8 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
+    """Bytes of the whole machine."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

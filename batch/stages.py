@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from farkas.batch.records import DECIDED, Row
 from farkas.batch.suites import networks, query
-from farkas.batch.tasks import End, Limits, Outcome, Task, last_line, printed
+from farkas.batch.tasks import PYTHON, End, Limits, Outcome, Task, last_line, printed
 from farkas.batch.work import CERTIFICATE
 
 CHECK_LIMIT_S = 3600.0
@@ -35,7 +34,7 @@ class Check:
             return None
         named = [f"{network}={path}" if network else str(path) for network, path in networks(row)]
         words = [
-            sys.executable, "-m", "farkas", "check", os.fspath(verified(folder) / CERTIFICATE),
+            PYTHON, "-m", "farkas", "check", os.fspath(verified(folder) / CERTIFICATE),
             *(word for one in named for word in ("--network", one)), "--property", str(query(row)),
             "--tier", "accelerated", "--semantics", values["semantics"], "--verdict", values["verdict"],
         ]  # fmt: skip

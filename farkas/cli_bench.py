@@ -17,15 +17,19 @@ from farkas.usage import COMPLETED, INTERRUPTED, UNDECIDED, Usage, command_parse
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from farkas.batch.bench import Listener
     from farkas.batch.plan import Plan
     from farkas.batch.store import Store
+    from farkas.batch.workers import Workers
 
 STORE = "farkas-bench.sqlite"
 
 
 def main(words: list[str], start: float) -> int:
     """Runs `farkas bench`."""
+    from farkas.batch.cluster import BadCluster
     from farkas.batch.store import BadStore, Store
     from farkas.batch.suites import BadSuite
 
@@ -38,7 +42,7 @@ def main(words: list[str], start: float) -> int:
             return _export_only(args)
         with Store.open(args.store) as store:
             return _run(args, store, plan, words)
-    except (BadSuite, BadStore) as error:
+    except (BadCluster, BadSuite, BadStore) as error:
         raise Usage(str(error)) from error
 
 
@@ -48,7 +52,7 @@ def _run(args: argparse.Namespace, store: Store, plan: Plan, words: list[str]) -
 
     rows = command.chosen(args.suite, args.store, args.filter)
     stages = (Check(),) if plan.certify else ()
-    done = command.start(store, args.suite, rows, plan, resume=args.resume, stages=stages,
+    done = command.start(store, args.suite, rows, plan, resume=args.resume, stages=stages, cluster=_cluster(args),
                          watcher=lambda left: command.for_people(left, sys.stderr, live=not args.plain))  # fmt: skip
     with type(store).open(args.store) as fresh:  # the run may have made the store anew
         emit("\n".join([*command.told(fresh, done.run), f"run {done.run} in {args.store}"]) + "\n")
@@ -121,16 +125,27 @@ def _plan(args: argparse.Namespace) -> Plan:
 
     if args.semantics:
         api.parse_semantics(args.semantics)
-    api.make_options(trust=args.trust, engines=args.engine)
-    options = {name: value for name, value in (("trust", sorted(set(args.trust))), ("engines", args.engine)) if value}
+    device = "" if args.device == "numpy" else args.device
+    api.make_options(trust=args.trust, engines=args.engine, device="numpy" if args.cluster else args.device)
+    chosen = ("trust", sorted(set(args.trust))), ("engines", args.engine), ("device", device)
+    options = {name: value for name, value in chosen if value}
     most = cores()
-    if args.jobs is not None and args.jobs > most:
+    if args.jobs is not None and args.jobs > most and not args.cluster:
         say(f"--jobs {args.jobs}: there are {most} cores, so {most} instances run at a time")
     return Plan(
         timeout_s=args.timeout, jobs=most if args.jobs is None else min(args.jobs, most),
         memory_bytes=None if args.memory is None else int(args.memory * 2**30), semantics=args.semantics or "",
         certify=args.certify, again=args.again, options=options,
     )  # fmt: skip
+
+
+def _cluster(args: argparse.Namespace) -> Callable[[str, Listener], Workers] | None:
+    """What connects to the cluster of --cluster, given the digest of this program and who is told what happens."""
+    if not args.cluster:
+        return None
+    from farkas.batch.cluster import Cluster
+
+    return lambda code, listener: Cluster(args.cluster, code, listener, jobs=args.jobs, gpu=args.device == "cupy")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,7 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--filter", action="append", default=[], metavar="WORD", help="only this category, or instances with this word "
         "in their name; repeatable")  # fmt: skip
     add("--timeout", type=positive, metavar="S", help="upper limit for the timeouts of the suite")
-    add("--jobs", type=counted, metavar="N", help="instances at a time (default and at most: the cores)")
+    add("--jobs", type=counted, metavar="N", help="instances at a time (default and at most: the cores); with "
+        "--cluster the number of workers (default: its cores)")  # fmt: skip
+    add("--cluster", default="", metavar="ADDRESS", help="run the instances on a Ray cluster: ray://HOST:PORT, "
+        "HOST:PORT, or auto for the one that this machine belongs to")  # fmt: skip
+    add("--device", default="numpy", choices=("numpy", "cupy"), help="as for farkas verify; with "
+        "--cluster, cupy asks for a GPU for every instance")  # fmt: skip
     add("--memory", type=positive, metavar="GB", help="limit of an instance, in 2^30 bytes of resident memory")
     add("--semantics", metavar="MODE", help="as for farkas verify")
     add("--trust", action="append", default=[], metavar="ENGINE", help="as for farkas verify")

@@ -22,6 +22,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_INSTANCES = pytest.StashKey[int]()
 WITHOUT_DEVICE = pytest.StashKey[int]()
+WITHOUT_RAY = pytest.StashKey[int]()
 
 # No deadline and no check of speed: a shared machine is slow at times, and that is no fault of the code under test.
 settings.register_profile(
@@ -60,6 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         deselect(config, items, "vnncomp", WITHOUT_INSTANCES)
     if any(item.get_closest_marker("cuda") for item in items) and not has_cuda_device():
         deselect(config, items, "cuda", WITHOUT_DEVICE)
+    if importlib.util.find_spec("ray") is None:
+        deselect(config, items, "ray", WITHOUT_RAY)
 
 
 def absences(config: pytest.Config) -> Iterable[str]:
@@ -68,6 +71,8 @@ def absences(config: pytest.Config) -> Iterable[str]:
         yield f"{count} tests on the public instances deselected: FARKAS_VNNCOMP is not set"
     if count := config.stash.get(WITHOUT_DEVICE, 0):
         yield f"device part skipped: {count} cuda tests deselected, no CUDA device with CuPy here"
+    if count := config.stash.get(WITHOUT_RAY, 0):
+        yield f"{count} tests on a Ray cluster deselected: Ray is not installed"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

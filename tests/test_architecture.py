@@ -35,7 +35,7 @@ def rule(ours: str, others: str, *more: frozenset[str]) -> Rule:
 
 
 TABLE = {
-    "batch": rule("batch farkas engine encoders runtime_cuda specs ir", "numpy pyarrow pytest rich"),
+    "batch": rule("batch farkas engine encoders runtime_cuda specs ir", "numpy pyarrow pytest ray rich"),
     "reports": rule("reports batch farkas specs ir", "numpy"),
     "ir": rule("ir", "numpy networkx onnx"),
     "specs": rule("specs ir", "numpy"),
