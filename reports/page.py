@@ -15,30 +15,39 @@ from pathlib import Path
 from farkas.batch.store import Store
 from farkas.reports import charts
 from farkas.reports.facts import Report
+from farkas.reports.gallery import chosen, gallery
 from farkas.reports.instances import environment, instances, moment
 from farkas.reports.markup import Child, Markup, el, join
+from farkas.reports.searches import candidates, searches
 from farkas.reports.sections import categories, evidence, section, verdict
+from farkas.reports.sources import Sources
 
 HERE = Path(__file__).resolve().parent
 
 
 def page(report: Report, store: Store) -> str:
     """The whole file; store: where witnesses and certificates are read from."""
-    shown: set[int] = set()
+    sources = Sources(report.run)
+    pictured = chosen(report)
+    searched = candidates(report)
+    shown = {entry.number for entry in (*pictured, *searched)}
     parts = [
         ("result", "Result", verdict(report)),
         ("evidence", "Evidence", evidence(report)),
         ("categories", "Categories", categories(report)),
         ("charts", "Charts", _charts(report)),
         ("instances", "Instances", instances(report, shown)),
+        ("searches", "Searches", searches(report, store, sources, searched)),
+        ("witnesses", "Witnesses", gallery(report, store, sources, pictured)),
         ("environment", "Environment", environment(report)),
     ]
-    links = [el("li", el("a", title, href=f"#{name}")) for name, title, _ in parts]
+    found = [(name, title, part) for name, title, part in parts if part is not None]
+    links = [el("li", el("a", title, href=f"#{name}")) for name, title, _ in found]
     return _document(
         f"Verification report: {_name(report)}",
         el("a", "Skip to the result", href="#main", class_="skip"),
         _head(report), el("nav", el("ul", *links), aria_label="Sections"),
-        el("main", *(part for _, _, part in parts), id="main"), _foot(report),
+        el("main", *(part for _, _, part in found), id="main"), _foot(report),
     )  # fmt: skip
 
 

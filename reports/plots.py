@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from farkas.reports.markup import Child, Markup, el, join
 
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 40
 Point = tuple[float, float]
 
 
@@ -51,12 +51,21 @@ def even(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """The powers of ten between two ends."""
-    return [10.0**k for k in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)]
+    """Round numbers between two positive ends: the powers of ten, with their halves or fifths where these are few."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = 1 if last - first <= 8 else 2 + (last - first) // 16
+    for steps_ in ((1,), (1, 3), (1, 2, 5)):
+        found = [step * 10.0**k for k in range(first, last + 1, every) for step in steps_]
+        found = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(found) >= 3:
+            return found
+    return found if len(found) > 1 else [low, high]
 
 
 def number(value: float) -> str:
     """A number as an axis or a table shows it."""
+    if 1000 <= abs(value) < 1e6 and value == round(value):
+        return f"{value:,.0f}"
     return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
 
 
