@@ -23,11 +23,12 @@ from typing import Any, Protocol, TypeVar
 from farkas.batch import outcomes, schedule
 from farkas.batch.contents import Contents
 from farkas.batch.drivers import is_alive
+from farkas.batch.patience import Patience
 from farkas.batch.plan import VERIFIER, Plan
-from farkas.batch.ports import Clock, Disk, SystemClock, SystemDisk, is_full
+from farkas.batch.ports import Clock, Disk, SystemClock, SystemDisk, free_bytes, is_passing
 from farkas.batch.records import Attempt, Question, Result, Row, StoredFile
 from farkas.batch.stages import Stage
-from farkas.batch.store import Damaged, Store
+from farkas.batch.store import BadStore, Damaged, Store
 from farkas.batch.suites import networks
 from farkas.batch.tasks import NO_ROOM, End, Outcome
 from farkas.batch.workers import HERE, Local, Place, Workers
@@ -35,8 +36,9 @@ from farkas.batch.workers import HERE, Local, Place, Workers
 LOOK_S = 0.5
 PARDONED = 2  # losses of the parent of all workers while an instance ran, before it gets the machine to itself
 AHEAD = 64  # instances prepared before they can begin
-FULL_S = 2.0  # between two tries to write to a full disk
+ROOM = 1 << 16  # bytes: with less, a worker may have failed for want of them
 OTHERS_S = 1.0  # between two looks at what other drivers work on
+CHANGED = {"verdict": "error", "reason": "input", "message": "a file was changed while it was worked on; run it again"}
 T = TypeVar("T")
 
 
@@ -91,12 +93,14 @@ class Bench:
         self._parked: list[tuple[Row, Question]] = []
         self._ending: list[Job] = []
         self._next_look = 0.0
+        self._room = Patience(self._clock, listener.say)
+        self._room_for_workers = Patience(self._clock, listener.say)
         self._workers = workers or (lambda _: Local(plan.jobs, warm=plan.verifier == VERIFIER))
         self._scratch = store.path.with_name(store.path.name + ".scratch") / store.driver.replace(":", "-")
 
     def run(self, run: str, rows: Sequence[Row]) -> None:
         """Answers these instances of a run; raises KeyboardInterrupt when the user does, and all is written then."""
-        self._clean()
+        self._kept(lambda _: self._clean())
         waiting = deque(rows)
         queue: list[schedule.Waiting] = []
         try:
@@ -214,11 +218,13 @@ class Bench:
         if outcome.end is End.REFUSED:
             self._requeue(job, queue)
             return None
-        if outcome.code == NO_ROOM:  # for what a worker writes: as a store that is full, no fault of the instance
-            self._listener.say(f"{job.folder}: no space left for a worker's files; trying again until there is")
-            self._clock.sleep(FULL_S)
+        if self._has_met_a_full_disk(outcome, job):  # as a store without room: no fault of the instance
+            shutil.rmtree(job.folder, ignore_errors=True)
+            self._wait_for(self._room_for_workers, "no room for the files of a worker", job.folder)
             self._requeue(job, queue)
             return None
+        if outcome.code == 0:
+            self._room_for_workers.over()
         if job.ends[outcome.end] < outcomes.tries(outcome.end):
             if outcome.end in (End.EVICTED, End.KERNEL) or job.ends[End.LOST] > PARDONED:
                 job.waiting = replace(job.waiting, alone=True, bytes=max(job.waiting.bytes, outcome.peak_bytes))
@@ -248,13 +254,25 @@ class Bench:
 
     def _finish(self, run: str, job: Job) -> None:
         verified = job.folder / "verify"
+        question, values = job.question, job.values
+        if question is not None and not self._is_as_asked(job.row, question):
+            key, question, values = question.key, None, CHANGED
+            self._kept(lambda store: store.release(key))
         files = tuple(
             self._kept(lambda store, kind=kind: store.keep(kind, (verified / kind).read_bytes()))  # type: ignore[misc]
-            for kind in job.values.get("files", ())
+            for kind in values.get("files", ())
         )
-        attempt = self._attempt(run, job.attempt, job.row, job.question, job.started, job.values, files)
-        self._enter(run, attempt, job.question, job.row)
+        attempt = self._attempt(run, job.attempt, job.row, question, job.started, values, files)
+        self._enter(run, attempt, question, job.row)
         shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _is_as_asked(self, row: Row, question: Question) -> bool:
+        """Whether the files still are what they were when the question was made of them: a worker has read them since,
+        and an answer about others is none."""
+        try:
+            return self._plan.question(row, self._contents).key == question.key
+        except OSError:
+            return False
 
     def _attempt(
         self, run: str, name: str, row: Row, question: Question | None, started: float, values: Mapping[str, Any],
@@ -289,21 +307,54 @@ class Bench:
 
     def _kept(self, work: Callable[[Store], T]) -> T:
         """The result of some work with the store, when there is room for it and the file is whole."""
-        told = False
         while True:
             try:
-                return work(self.store)
+                found = work(self.store)
+                self._room.over()
+                return found
             except (OSError, sqlite3.OperationalError) as error:
-                if not is_full(error):
+                if not is_passing(error):
                     raise
-                if not told:
-                    self._listener.say(f"the store cannot be written: {error}; waiting for room, nothing is lost")
-                    told = True
-                self._clock.sleep(FULL_S)
+                self._wait_for(self._room, f"the store cannot be written ({error})", self.store.path)
             except (sqlite3.DatabaseError, Damaged) as error:
                 self._listener.say(f"the store is damaged ({error}); it is made anew from its journal")
                 self.store.close()
-                self.store = Store.open(self.store.path, clock=self._clock, disk=self._disk)
+                self.store = self._opened()
+
+    def _opened(self) -> Store:
+        """The store, made anew where it is damaged, when there is room for it."""
+        while True:
+            try:
+                return Store.open(self.store.path, clock=self._clock, disk=self._disk)
+            except BadStore as error:
+                if not isinstance(error.__cause__, Exception) or not is_passing(error.__cause__):
+                    raise
+                self._wait_for(self._room, str(error), self.store.path)
+
+    def _has_met_a_full_disk(self, outcome: Outcome, job: Job) -> bool:
+        """Whether a worker failed because there was no room for what it writes."""
+        if outcome.code == NO_ROOM:
+            return True
+        if outcome.end is not End.ITSELF or outcome.code == 0 or job.place != HERE:
+            return False
+        free = free_bytes(job.folder)
+        return free is not None and free < ROOM
+
+    def _wait_for(self, room: Patience, what: str, place: Path) -> None:
+        """Until the next try of what needs room in a place."""
+        free = free_bytes(place)
+        room.wait(what if free is None else f"{what}: {place.parent} has {free >> 10} KiB free")
+
+    def end(self, run: str, state: str, *, patient: bool = True) -> None:
+        """Says in the store how a run ended; patient: waits for room, else it is only said where there is none, and
+        the run counts as interrupted once this process is gone."""
+        try:
+            if patient:
+                self._kept(lambda store: store.end(run, state))
+            else:
+                self.store.end(run, state)
+        except (OSError, sqlite3.OperationalError) as error:
+            self._listener.say(f"the end of the run could not be written: {error}; nothing decided is lost")
 
     def _clean(self) -> None:
         """Removes what drivers that are gone have left behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from farkas.batch.environment import code_digest, environment
 from farkas.batch.panel import Lines, Panel
 from farkas.batch.plan import Plan
 from farkas.batch.pool import Pool
+from farkas.batch.ports import is_passing
 from farkas.batch.records import Row, Run, digest
 from farkas.batch.rows import row_of, summary
 from farkas.batch.stages import Stage
-from farkas.batch.store import Store
+from farkas.batch.store import BadStore, Store
 from farkas.batch.suites import DEFAULT_TIMEOUT_S, BadSuite, read_suite, select
 from farkas.batch.tasks import Limits, Task, last_line, printed
 from farkas.batch.workers import Workers
@@ -85,15 +87,20 @@ def start(
     """
     code = code_digest()
     found = _interrupted(store, suite, plan) if resume else None
-    if found is None:
-        run = store.begin(str(suite.resolve()), plan.as_json(), environment(code), rows)
-        left = list(rows)
-    else:
-        run = found.id
-        store.take_up(run)
-        results = list(store.results(run))
-        rows = [result.row for result in results]
-        left = [result.row for result in results if result.attempt is None]
+    try:
+        if found is None:
+            run = store.begin(str(suite.resolve()), plan.as_json(), environment(code), rows)
+            left = list(rows)
+        else:
+            run = found.id
+            store.take_up(run)
+            results = list(store.results(run))
+            rows = [result.row for result in results]
+            left = [result.row for result in results if result.attempt is None]
+    except (OSError, sqlite3.OperationalError) as error:
+        if not is_passing(error):
+            raise
+        raise BadStore(f"{store.path}: the run cannot be entered: {error}; make room and begin again") from error
     listener = watcher(left)
     workers = None if cluster is None else partial(cluster, code)
     bench = Bench(store, plan, code, listener, stages=stages, workers=workers)
@@ -104,9 +111,9 @@ def start(
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        listener.close()
         is_whole = all(result.attempt is not None for result in bench.store.results(run))
-        bench.store.end(run, "finished" if is_whole else "interrupted")
+        bench.end(run, "finished" if is_whole else "interrupted", patient=not interrupted)
+        listener.close()
     return Done(run, len(rows), interrupted)
 
 

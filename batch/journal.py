@@ -28,11 +28,11 @@ class Journal:
         self.path = path
         self._disk = disk
 
-    def write(self, kind: str, content: Any) -> None:
-        """Appends a fact; when this returns it is on the disk.  Raises OSError."""
+    def write(self, kind: str, content: Any, *, sync: bool = True) -> None:
+        """Appends a fact; when this returns it is on the disk, if sync.  Raises OSError."""
         text = canonical({"kind": kind, "content": content})
         # A line feed first ends what a write that failed has left behind; blank lines mean nothing.
-        self._disk.append(self.path, f"\n{hashlib.sha256(text.encode()).hexdigest()} {text}\n".encode())
+        self._disk.append(self.path, f"\n{hashlib.sha256(text.encode()).hexdigest()} {text}\n".encode(), sync=sync)
 
     def facts(self, start: int = 0) -> Iterator[tuple[str, Any]]:
         """Kind and content of all whole facts from this byte on."""

@@ -50,7 +50,6 @@ class Pool:
 
     def start(self, task: Task) -> None:
         """Begins a task; its outcome comes from `wait`."""
-        Path(task.folder).mkdir(parents=True, exist_ok=True)
         self._running[task.id] = task
         self._send(task.as_json())
 

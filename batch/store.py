@@ -32,7 +32,8 @@ from farkas.batch.ports import Clock, Disk, SystemClock, SystemDisk
 from farkas.batch.records import DECIDED, Attempt, Question, Result, Row, Run, StoredFile, canonical, digest
 from farkas.batch.schema import NewerStore, migrate
 
-BUSY_S = 60.0
+BUSY_S = 20.0
+LOG_PAGES = 128  # of the write-ahead log before its pages go to their places
 COLUMNS: tuple[str, ...] = (
     "id", "question", "run", "number", "started", "timeout_s", "memory_bytes", "code", "verdict", "reason", "evidence",
     "semantics", "wall_s", "cpu_s", "peak_bytes", "message",
@@ -84,6 +85,9 @@ class Store:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # the journal is what survives a loss of power
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * 4096}")
+            connection.execute("PRAGMA temp_store = MEMORY")
             migrate(connection)
             store = cls(path, connection, clock, disk)
             store._check()
@@ -167,7 +171,7 @@ class Store:
     def reuse(self, run: str, number: int, attempt: Attempt) -> None:
         """Answers an instance by an attempt of before."""
         content = {"run": run, "number": number, "attempt": attempt.id, "question": attempt.question}
-        self._journal.write("reuse", content)
+        self._journal.write("reuse", content, sync=False)  # a loss of power costs a look at what is known
         with self._transaction():
             self._enter_reuse(content)
 
@@ -250,6 +254,8 @@ class Store:
         except BaseException:
             if self._sql.in_transaction:
                 self._sql.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # on a full disk the log may be what fills it
+                self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             raise
 
     def _check(self) -> None:

@@ -236,12 +236,12 @@ def _work(task: Task) -> NoReturn:
     except MemoryError:
         code = OUT_OF_MEMORY
     except BaseException as error:  # noqa: BLE001 - the outermost frame of a process
-        import traceback
-
         if isinstance(error, OSError) and is_full(error):
             code = NO_ROOM
+        else:
+            import traceback
 
-        traceback.print_exc()
+            traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

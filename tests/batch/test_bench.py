@@ -236,11 +236,11 @@ class Full(SystemDisk):
     def __init__(self, first: int, last: int) -> None:
         self.first, self.last, self.count = first, last, 0
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         self.count += 1
         if self.first <= self.count < self.last:
             raise OSError(errno.ENOSPC, "No space left on device")
-        super().append(path, data)
+        super().append(path, data, sync=sync)
 
 
 class Stepping(SystemClock):
@@ -265,7 +265,7 @@ def test_a_full_disk_is_waited_out_and_nothing_is_lost_or_done_twice(tmp_path: P
         Bench(store, plan, "code", ears, clock=clock, disk=disk).run(run, suite)
         assert verdicts(store, run) == ["unsat"] * 4
     assert clock.slept >= 5
-    assert [said for said in ears.said if "waiting for room" in said]
+    assert [said for said in ears.said if "waiting, a new try" in said]
     assert [asked(tmp_path, k) for k in range(4)] == [1] * 4
 
 
@@ -275,7 +275,7 @@ def test_a_worker_without_room_for_its_files_waits_as_well(tmp_path: Path) -> No
         run = store.begin("suite", {}, {}, suite)
         Bench(store, Plan(verifier=HERE + "has_no_room"), "code", ears, clock=clock).run(run, suite)
         assert verdicts(store, run) == ["unsat"]
-    assert (asked(tmp_path, 0), clock.slept, len(ears.said)) == (3, 2, 2)
+    assert (asked(tmp_path, 0), clock.slept, len(ears.said)) == (3, 2, 2), ears.said
 
 
 def test_a_clock_that_steps_changes_no_duration_and_no_verdict(tmp_path: Path) -> None:

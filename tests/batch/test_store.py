@@ -106,14 +106,14 @@ class FailingDisk(SystemDisk):
         self._fail()
         super().create(path, data)
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         try:
             self._fail()
         except BaseException:
             if self.half:
                 super().append(path, data[: len(data) // 2])
             raise
-        super().append(path, data)
+        super().append(path, data, sync=sync)
 
 
 @pytest.mark.parametrize("half", [False, True])
