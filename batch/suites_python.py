@@ -30,10 +30,10 @@ def collect(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         found = list(_named(names))
     except Exception as error:  # noqa: BLE001 - the file is the user's: whatever it raises is told
         return {"error": f"{path}: {type(error).__name__}: {error}"}
-    rows, failed = [], []
+    rows, failed, taken = [], [], set[str]()
     for name, spec in found:
         try:
-            rows.append([path.stem, *_written(spec, name, place), str(place)])
+            rows.append([path.stem, *_written(spec, _file_name(name, taken), place), str(place)])
         except (FarkasError, SpecError) as error:
             failed.append(f"{name}: {error}")
     if failed:
@@ -62,7 +62,17 @@ def _specs(name: str, value: Any) -> Iterator[tuple[str, Spec]]:
             yield from _specs(f"{name}[{number}]", item)
 
 
-def _written(spec: Spec, name: str, place: Path) -> tuple[str, str]:
+def _file_name(name: str, taken: set[str]) -> str:
+    """A file name like the name, and like none before it, which would be overwritten; `taken` grows by it."""
+    safe = "".join(c if c.isalnum() or c in "-_.[]" else "_" for c in name)
+    found, number = safe, 2
+    while found.casefold() in taken:
+        found, number = f"{safe}-{number}", number + 1
+    taken.add(found.casefold())
+    return f"{found}.vnnlib"
+
+
+def _written(spec: Spec, query: str, place: Path) -> tuple[str, str]:
     """The columns onnx and vnnlib of a specification whose files lie in `place` now."""
     from farkas.specs.vnnlib2 import read_document
 
@@ -70,10 +80,9 @@ def _written(spec: Spec, name: str, place: Path) -> tuple[str, str]:
     networks = []
     for call, net in spec.networks.items():
         file = place / f"{net.name or 'network'}-{sha256(net.data).hexdigest()[:8]}.onnx"
-        if not file.is_file():
+        if not file.is_file() or file.read_bytes() != net.data:  # a kill has left a part of it
             file.write_bytes(net.data)
         networks.append((call, file.name))
-    query = "".join(c if c.isalnum() or c in "-_.[]" else "_" for c in name) + ".vnnlib"
     document = read_document(spec.save(place / query))
     own = [pair for pair, one in zip(networks, document.networks, strict=True) if one.model == one.name]
     return (own[0][1] if len(networks) == 1 else repr(own)), query
