@@ -39,7 +39,6 @@ AHEAD = 64  # instances prepared before they can begin
 ROOM = 1 << 16  # bytes: with less, a worker may have failed for want of them
 OTHERS_S = 1.0  # between two looks at what other drivers work on
 CHANGED = {"verdict": "error", "reason": "input", "message": "a file was changed while it was worked on; run it again"}
-CHANGED = {"verdict": "error", "reason": "input", "message": "a file was changed while it was worked on; run it again"}
 T = TypeVar("T")
 
 
