@@ -96,16 +96,23 @@ def correctness(report: Report) -> str:
     """What is known to be wrong, or what was looked at that could have shown it."""
     if report.wrong:
         count = len(report.wrong)
-        return f"{count} {'answer is' if count == 1 else 'answers are'} wrong or contradictory."
+        return f"{counted(count, 'answer is', 'answers are')} wrong or contradictory."
     if report.disputed and report.against is not None:
-        return f"{len(report.disputed)} answers are contradicted by {report.against.name}: one of the two is wrong."
-    all_ = figures("all", report.entries)
-    looked = [f"{all_.expected} expected verdicts" if all_.expected else "", _certificates(all_.checked)]
+        many = counted(len(report.disputed), "answer is", "answers are")
+        return f"{many} contradicted by {report.against.name}: one of the two is wrong."
+    looked = []
+    expected = sum(entry.is_decided and entry.stored.row.expected in DECIDED for entry in report.entries)
+    if expected:
+        looked.append(f"{counted(expected, 'answer is', 'answers are')} as expected")
+    checked = sum(map(is_independent, report.entries))
+    if checked:
+        looked.append(f"{counted(checked, 'certificate was', 'certificates were')} accepted by a separate process")
     if report.against is not None:
-        looked.append(f"{sum(e.other is not None for e in report.entries)} answers of {report.against.name}")
-    against = ", ".join(filter(None, looked))
-    return f"No answer is known to be wrong. Compared with {against or 'nothing'}."
+        both = [e for e in report.entries if e.is_decided and e.other is not None and e.other.verdict in DECIDED]
+        looked.append(f"{counted(len(both), 'answer agrees', 'answers agree')} with {report.against.name}")
+    return f"No answer is known to be wrong{': ' if looked else ', but there is nothing to compare with'}{', '.join(looked)}."
 
 
-def _certificates(count: int) -> str:
-    return f"{count} certificates that a separate process accepted" if count else ""
+def counted(count: int, one: str, many: str) -> str:
+    """`1 answer`, `2 answers`."""
+    return f"{count} {one if count == 1 else many}"

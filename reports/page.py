@@ -14,6 +14,7 @@ from pathlib import Path
 
 from farkas.batch.store import Store
 from farkas.reports import charts
+from farkas.reports.curves import curves
 from farkas.reports.facts import Report
 from farkas.reports.gallery import chosen, gallery
 from farkas.reports.instances import environment, instances, moment
@@ -37,6 +38,7 @@ def page(report: Report, store: Store) -> str:
         ("categories", "Categories", categories(report)),
         ("charts", "Charts", _charts(report)),
         ("instances", "Instances", instances(report, shown)),
+        ("radii", "Radii", curves(report, sources)),
         ("searches", "Searches", searches(report, store, sources, searched)),
         ("witnesses", "Witnesses", gallery(report, store, sources, pictured)),
         ("environment", "Environment", environment(report)),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from farkas.reports.facts import Entry, Report, Standing
-from farkas.reports.figures import Figures, by_evidence, by_reason, correctness, figures, headline
+from farkas.reports.figures import Figures, by_evidence, by_reason, correctness, counted, figures, headline
 from farkas.reports.markup import Child, Markup, el, join
 from farkas.reports.plots import number
 from farkas.reports.words import EVIDENCE, SIGN, STANDING, arithmetic, meaning
@@ -103,11 +103,13 @@ def _asked(report: Report) -> Markup:
     entries = report.entries
     modes = Counter(e.row.semantics for e in entries if e.row is not None and e.row.semantics)
     timeouts = sorted({e.row.timeout_s if e.row is not None else e.stored.row.timeout_s for e in entries})
+    networks, properties = len({e.network for e in entries}), len({e.stored.row.vnnlib for e in entries})
     limit = f"{timeouts[0]:g} s" if len(set(timeouts)) == 1 else f"{timeouts[0]:g} to {timeouts[-1]:g} s"
     facts: list[tuple[str, Child]] = [
         ("Question", "Does some input of the set drive the network into the region that the property calls unsafe?"),
-        ("Instances", f"{len(entries)}: {len({e.network for e in entries})} networks, "
-                      f"{len({e.stored.row.vnnlib for e in entries})} properties, {len(report.categories)} categories"),
+        ("Instances", f"{len(entries)}: {counted(networks, 'network', 'networks')}, "
+                      f"{counted(properties, 'property', 'properties')}, "
+                      f"{counted(len(report.categories), 'category', 'categories')}"),
         ("Arithmetic", [el("span", el("b", mode), f" ({count}): {arithmetic(mode)}. ") for mode, count in sorted(
             modes.items())] or "none was asked"),
         ("Time limit", f"{limit} each"),
