@@ -18,7 +18,7 @@ from farkas.ir.onnx_wire import decompressed
 from farkas.specs.query import Semantics
 
 if TYPE_CHECKING:
-    from farkas.specs.language_calls import Declared
+    from farkas.specs.language_calls import Argument, Declared
     from farkas.specs.language_tensors import Tensor
 
 
@@ -60,13 +60,13 @@ class Network:
 
         return only_input(self)
 
-    def __call__(self, *arguments: Tensor) -> Tensor:
+    def __call__(self, *arguments: Argument) -> Tensor:
         """The one output tensor of an execution on variables, in a specification; raises SpecError."""
         from farkas.specs.language_calls import only_output
 
         return only_output(self, arguments)
 
-    def outputs_at(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+    def outputs_at(self, *arguments: Argument) -> tuple[Tensor, ...]:
         """All output tensors of an execution on variables, in a specification; raises SpecError."""
         from farkas.specs.language_calls import call
 

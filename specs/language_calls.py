@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import permutations
 from math import prod
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from farkas.specs.language_forms import (
     text,
 )
 from farkas.specs.language_tensors import Tensor, tensor
+
+Argument = Tensor | Sequence[Any]
+"""What a network is called with: a tensor, or nested lists of tensors and numbers."""
 
 
 class Declared(NamedTuple):
@@ -70,10 +73,10 @@ def _require_labels(labels: Sequence[str], size: int) -> None:
             fail("FK308", found=f"the label '{label}', which every tensor has", wanted=wanted, fix=f"'{label}_value'")
 
 
-def call(network: Callee, *arguments: Tensor) -> tuple[Tensor, ...]:
+def call(network: Callee, *arguments: Argument) -> tuple[Tensor, ...]:
     """The outputs of one execution of a network; raises SpecError when the arguments do not fit its inputs.
 
-    arguments: tensors of the shapes of the inputs, with entries that are affine in variables (see
+    arguments: tensors, or lists, of the shapes of the inputs, with entries that are affine in variables (see
     `farkas.specs.language_inputs` for what that means).
     """
     graph = network.graph
@@ -120,7 +123,7 @@ def only_input(network: Callee) -> Declared:
     return Declared(name, shape)
 
 
-def only_output(network: Callee, arguments: Sequence[Tensor]) -> Tensor:
+def only_output(network: Callee, arguments: Sequence[Argument]) -> Tensor:
     """The one output of an execution of a network; raises SpecError when there are several."""
     outputs = call(network, *arguments)
     if len(outputs) != 1:
