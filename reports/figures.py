@@ -110,7 +110,8 @@ def correctness(report: Report) -> str:
     if report.against is not None:
         both = [e for e in report.entries if e.is_decided and e.other is not None and e.other.verdict in DECIDED]
         looked.append(f"{counted(len(both), 'answer agrees', 'answers agree')} with {report.against.name}")
-    return f"No answer is known to be wrong{': ' if looked else ', but there is nothing to compare with'}{', '.join(looked)}."
+    found = f": {', '.join(looked)}" if looked else ", but there is nothing to compare with"
+    return f"No answer is known to be wrong{found}."
 
 
 def counted(count: int, one: str, many: str) -> str:
