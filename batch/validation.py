@@ -110,7 +110,7 @@ class Validator:
         if text is None or len(text.strip()) < 2:
             return Judgement(Standing.MISSING, "no counterexample")
         try:
-            prop, inputs, printed = _read(decompressed(query(row).read_bytes()), text)
+            prop, inputs, printed = read_point(decompressed(query(row).read_bytes()), text)
         except MalformedWitness as error:
             return Judgement(Standing.INVALID, str(error))
         except (Unreplayable, MalformedProperty, OSError) as error:
@@ -176,7 +176,7 @@ def read_text(path: Path) -> str | None:
         return None
 
 
-def _read(prop: bytes, text: str) -> tuple[Property, Numbers, Numbers]:
+def read_point(prop: bytes, text: str) -> tuple[Property, Numbers, Numbers]:
     """The property, and the values of X and Y as printed.  Raises MalformedWitness, Unreplayable."""
     if is_version_2(prop):
         document = read_document(prop)

@@ -30,6 +30,7 @@ STORE = "farkas-bench.sqlite"
 def main(words: list[str], start: float) -> int:
     """Runs `farkas bench`."""
     from farkas.batch.cluster import BadCluster
+    from farkas.batch.differential import BadOther, require_others
     from farkas.batch.store import BadStore, Store
     from farkas.batch.suites import BadSuite
 
@@ -38,11 +39,12 @@ def main(words: list[str], start: float) -> int:
     plan = _plan(args)
     try:
         _require_formats(args)
+        require_others(args.against, plan)
         if args.suite is None:
             return _export_only(args)
         with Store.open(args.store) as store:
             return _run(args, store, plan, words)
-    except (BadCluster, BadSuite, BadStore) as error:
+    except (BadCluster, BadOther, BadSuite, BadStore) as error:
         raise Usage(str(error)) from error
 
 
@@ -59,11 +61,25 @@ def _run(args: argparse.Namespace, store: Store, plan: Plan, words: list[str]) -
         _export(args, fresh, done.run)
         _report(args, fresh, done.run)
         wrong = command.has_complaints(fresh, done.run)
+        if args.against and not done.interrupted:
+            wrong |= _against(args, fresh, done.run, plan)
     if done.interrupted:
         again = shlex.join(["farkas", "bench", *(word for word in words if word != "--resume"), "--resume"])
         say(f"interrupted; everything decided is in {args.store}; to go on: {again}")
         return INTERRUPTED
     return UNDECIDED if wrong else COMPLETED
+
+
+def _against(args: argparse.Namespace, store: Store, run: str, plan: Plan) -> bool:
+    """Compares with the other verifiers of --against; whether the evidence is against us."""
+    from farkas.batch import command
+    from farkas.batch.differential import against
+
+    bundles = args.bundles or args.store.with_name(args.store.name + ".contradictions")
+    found = against(args.against, store, run, plan, bundles,
+                    lambda left: command.for_people(left, sys.stderr, live=not args.plain))  # fmt: skip
+    emit("".join(f"{line}\n" for one in found for line in one.lines()))
+    return any(one.is_ours for one in found)
 
 
 def _export_only(args: argparse.Namespace) -> int:
@@ -177,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--export", action="append", default=[], type=Path, metavar="FILE", help="write the results to a .csv, "
         ".json or .parquet file; repeatable")  # fmt: skip
     add("--report", type=Path, metavar="DIR", help="write a page and files for other programs, as `farkas report` does")
+    add("--against", action="append", default=[], metavar="CMD|FILE", help="compare with another verifier and rule on "
+        "contradictions: a command with {onnx} {vnnlib} {timeout} {out}, or a file of results; repeatable")  # fmt: skip
+    add("--bundles", type=Path, metavar="DIR", help="a folder for every contradiction (default STORE.contradictions)")
     add("--run", metavar="ID", help="which run to export (default: the last)")
     add("--plain", action="store_true", help="one line an instance, on a terminal too")
     return parser
