@@ -60,11 +60,11 @@ def test_the_console_blocks_of_the_readme_run_in_order(checkout: Path) -> None:
 
 def test_the_python_blocks_of_the_readme_run(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
-    for block in blocks(README, "python"):
+    for block, expected in zip(blocks(README, "python"), ("X_0", "X_0", "evidence certified"), strict=True):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(block, "README.md", "exec"), {})
-        assert "X_0" in printed.getvalue()
+        assert expected in printed.getvalue()
 
 
 def operators(row: str) -> set[str]:
