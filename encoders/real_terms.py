@@ -164,6 +164,17 @@ def degree(formula: Formula) -> int:
             assert_never(formula)
 
 
+def bits(formula: Formula) -> int:
+    """The length of its longest numerator or denominator."""
+    match formula:
+        case Compare(poly=poly):
+            return max((max(c.numerator.bit_length(), c.denominator.bit_length()) for _, c in poly.terms), default=0)
+        case All(parts=parts) | AnyOf(parts=parts):
+            return max(map(bits, parts), default=0)
+        case _:
+            assert_never(formula)
+
+
 @dataclass(frozen=True)
 class Column:
     """A real variable: its name in every printed form, and what it stands for in words."""

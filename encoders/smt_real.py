@@ -49,16 +49,19 @@ from farkas.encoders.real_terms import (
     Step,
     at_most,
     below,
+    bits,
     equal,
 )
 from farkas.encoders.relu_network import slots
 from farkas.encoders.sparse import SparseRows, rows
 from farkas.ir.core import Affine, Input, Product, Program, Relu, sources
+from farkas.ir.errors import FarkasError
 from farkas.ir.linear import Vector
 from farkas.ir.relaxation import upper_line
 from farkas.specs.query import Atom, Case, Monomial
 
 SIGNIFICANT_BITS = 16  # of bounds and errors
+MAX_BITS = 14_000  # of a number that solvers are told: they take decimals, and Python writes at most 4300 digits
 ZERO = Poly(())
 Box = tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
 
@@ -133,7 +136,7 @@ def property_problem(
     """Does some input of some case make it unsafe?
 
     proved: over the hull of all cases' boxes; monomials: the products that atoms speak of (`specs.query`); they are
-    multiplied out, so that no column stands for them.
+    multiplied out, so that no column stands for them.  Raises FarkasError for numbers that are too long to be written.
     """
     encoder = RealEncoder()
     box_of_all = hull(cases) if cases else ((Fraction(0),) * inputs,) * 2
@@ -143,6 +146,9 @@ def property_problem(
     products = [prod((values[k] for k in factors), start=Poly.constant(1)) for factors in monomials]
     unsafe = AnyOf(tuple(case_formula(case, xs, (*ys, *products), box_of_all) for case in cases))
     encoder.require("the property is violated", unsafe)
+    longest = max(bits(assertion.formula) for assertion in encoder.assertions)
+    if longest > MAX_BITS:
+        raise FarkasError(f"a number of the property has {longest} bits; solvers are told {MAX_BITS} at most")
     return encoder.problem()
 
 

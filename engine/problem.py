@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from farkas.ir.errors import FarkasError
+from farkas.specs.numbers import brief
 from farkas.specs.query import Atom, Case
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _exact_float(value: Fraction) -> float:
     if abs(value) < 2**1000 and Fraction(float(value)) == value:
         return float(value)
     raise FarkasError(
-        f"a coefficient of the property, {str(value)[:40]} after scaling its atom to integers, has more than 53 "
+        f"a coefficient of the property, {brief(value)[:40]} after scaling its atom to integers, has more than 53 "
         "significant bits; write the property with shorter decimals"
     )
 

@@ -29,6 +29,7 @@ from farkas.engine.options import Options
 from farkas.engine.query import Query
 from farkas.engine.real_query import prove
 from farkas.engine.trusted import Word
+from farkas.ir.errors import FarkasError
 from farkas.specs.boxes import nearest32
 from farkas.specs.query import Case, Semantics
 
@@ -70,7 +71,10 @@ class LraRung:
         if proved is None:
             return Outcome(detail="lra: some node has no finite error bound")
         prop = self.query.property
-        problem = property_problem(self.query.lowered, prop.inputs, [case], proved, prop.monomials)
+        try:
+            problem = property_problem(self.query.lowered, prop.inputs, [case], proved, prop.monomials)
+        except FarkasError as error:
+            return Outcome(detail=f"lra: {error}")
         answer = solve_real(problem, limit.left_s, self.solver)
         return self._outcome(case, piece, proved, answer, limit)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
+from farkas.ir.errors import FarkasError
+from farkas.specs.numbers import MAX_LITERAL, brief
 from farkas.specs.query import Atom, Case, Property, Terms
 from farkas.specs.witness import exact_decimal
 
@@ -71,19 +73,19 @@ def _bounds(case: Case, labels: Labels) -> Iterator[str]:
     for name, low, high in zip(labels.x, case.lower, case.upper, strict=True):
         for operator, end in ((">=", low), ("<=", high)):
             factor = _rest(end)
-            yield f"({operator} {_term(name, Fraction(factor))} {exact_decimal(end * factor)})"
+            yield f"({operator} {_term(name, Fraction(factor))} {_decimal(end * factor)})"
 
 
 def _atom(atom: Atom, labels: Labels) -> str:
     less, more = ("<", ">") if atom.strict else ("<=", ">=")
     terms: Terms = (*atom.x, *atom.y)
     factor = lcm(_rest(atom.c), *(_rest(a) for _, a in terms))
-    limit = exact_decimal(atom.c * factor)
+    limit = _decimal(atom.c * factor)
     found = [(labels.x[i], a * factor, False) for i, a in atom.x]
     found += [(labels.y[j], a * factor, j >= labels.outputs) for j, a in atom.y]
     match found:
         case [(name, Fraction(numerator=-1, denominator=1), False)]:
-            return f"({more} {name} {exact_decimal(-atom.c * factor)})"
+            return f"({more} {name} {_decimal(-atom.c * factor)})"
         case [(name, a, False), (other, b, False)] if a == -b and abs(a) == 1 and not atom.c:
             return f"({less} {name} {other})" if a > 0 else f"({less} {other} {name})"
     words = [_term(*term) for term in found]
@@ -93,10 +95,10 @@ def _atom(atom: Atom, labels: Labels) -> str:
 
 def _term(name: str, coefficient: Fraction, is_product: bool = False) -> str:
     if is_product:
-        return f"(* {name})" if coefficient == 1 else f"(* {exact_decimal(coefficient)} {name})"
+        return f"(* {name})" if coefficient == 1 else f"(* {_decimal(coefficient)} {name})"
     if coefficient == 1:
         return name
-    return f"(- {name})" if coefficient == -1 else f"(* {exact_decimal(coefficient)} {name})"
+    return f"(- {name})" if coefficient == -1 else f"(* {_decimal(coefficient)} {name})"
 
 
 def _rest(value: Fraction) -> int:
@@ -106,3 +108,14 @@ def _rest(value: Fraction) -> int:
         while rest % prime == 0:
             rest //= prime
     return rest
+
+
+def _decimal(value: Fraction) -> str:
+    """The decimal, which exists; raises FarkasError for one that is too long to be read back."""
+    try:
+        text = exact_decimal(value)
+    except ValueError:  # more digits than Python writes
+        text = ""
+    if not 0 < len(text) <= MAX_LITERAL:
+        raise FarkasError(f"found {brief(value)[:60]}, wanted a decimal of at most {MAX_LITERAL} characters in a file")
+    return text

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from farkas.specs.numbers import Number
+from farkas.specs.numbers import Number, brief
 from farkas.specs.query import Atom, Case
 
 MAX_CONJUNCTIONS = 1_000_000
@@ -174,5 +174,5 @@ def _case(box: list[Number], disjuncts: list[tuple[Atom, ...]]) -> Case:
 
 def _contradiction(conjunction: int, i: int, box: list[Number]) -> str:
     """The warning about a box that holds no point."""
-    low, high = box[2 * i][1], box[2 * i + 1][1]
+    low, high = brief(box[2 * i][1]), brief(box[2 * i + 1][1])
     return f"conjunction {conjunction} is vacuous: X_{i} >= {low} and X_{i} <= {high} contradict each other"

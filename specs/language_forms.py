@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 from farkas.ir.graph import Graph
 from farkas.ir.op import Shape
 from farkas.specs.diagnostics import fail
+from farkas.specs.numbers import brief
 
 MAX_DEPTH = 100  # of maxima in maxima, and of formulas in formulas
 
@@ -236,13 +237,13 @@ def text(form: Form) -> str:
     if len(form.terms) > 4:
         parts.append("...")
     if form.constant or not parts:
-        parts.append(str(form.constant))
+        parts.append(brief(form.constant))
     return " + ".join(parts).replace("+ -", "- ")
 
 
 def _term(key: Leaf, factor: Fraction) -> str:
     name = _name(key)
-    return name if factor == 1 else f"-{name}" if factor == -1 else f"{factor}*{name}"
+    return name if factor == 1 else f"-{name}" if factor == -1 else f"{brief(factor)}*{name}"
 
 
 def _name(key: Leaf) -> str:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from farkas.specs.boxes import down32, nearest32, up32
 from farkas.specs.language_inputs import Slot
 from farkas.specs.language_property import NormalForm
+from farkas.specs.numbers import brief
 
 
 def rounding(normal: NormalForm) -> str:
@@ -37,4 +38,4 @@ def _is_binary32(value: Fraction, known: dict[Fraction, bool]) -> bool:
 def _example(slot: Slot, end: Fraction, upper: bool, point: bool) -> str:
     near = nearest32(end) if point else down32(end) if upper else up32(end)
     sign = "==" if point else "<=" if upper else ">="
-    return f"{slot.name} {sign} {end}, which means {sign} {'nothing' if near is None else f'{near:.9g}'}"
+    return f"{slot.name} {sign} {brief(end)}, which means {sign} {'nothing' if near is None else f'{near:.9g}'}"

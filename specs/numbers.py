@@ -12,6 +12,7 @@ from fractions import Fraction
 Number = tuple[float, Fraction]
 
 MAX_LITERAL = 4000  # characters; Python converts at most 4300 digits
+MAX_SHOWN_BITS = 14_000  # of a number in a message: 4215 digits
 MAX_EXPONENT = 9999  # decimal; binary64 ends at 308, and an exact 10**(10**9) would fill the memory
 
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
@@ -31,6 +32,12 @@ def decimal(word: str) -> Fraction | None:
     power = int(exponent or 0) - len(decimals)
     mantissa = int(sign + whole + decimals)
     return Fraction(mantissa * 10**power) if power >= 0 else Fraction(mantissa, 10**-power)
+
+
+def brief(value: Fraction) -> str:
+    """The number for messages, whatever its length: Python refuses to write more than 4300 digits."""
+    bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+    return str(value) if bits <= MAX_SHOWN_BITS else f"(a number of {bits} bits)"
 
 
 class Numbers:
