@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 SILENT_S = 120.0
 PATIENCE_S = 60.0  # before people are told that no worker has come yet
 CLOSE_S = 5.0
+CONNECT_S = 5.0
 FAILURES = 5  # of workers at their start, before the cluster is given up
 CLUSTER_RESERVE = 0.08  # of a machine's memory: at 5 % Ray begins to end workers
 
@@ -263,6 +265,7 @@ def _connected(address: str) -> tuple[Any, bool]:
         raise BadCluster("--cluster needs Ray, which is not installed: pip install 'farkas[ray]'") from error
     if ray.is_initialized():
         return ray, False
+    _require_answer(address)
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -273,3 +276,14 @@ def _connected(address: str) -> tuple[Any, bool]:
         if is_main:
             signal.signal(signal.SIGTERM, before)  # Ray has taken it
     return ray, True
+
+
+def _require_answer(address: str) -> None:
+    """That somebody listens there, for Ray tries for minutes; raises BadCluster."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        return  # `auto`, or words of Ray's own
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise BadCluster(f"--cluster {address}: there is no connection: {error}") from error
