@@ -109,6 +109,10 @@ class Validator:
         text = None if witness is None else read_text(witness)
         if text is None or len(text.strip()) < 2:
             return Judgement(Standing.MISSING, "no counterexample")
+        return self.judge_text(row, text, rules)
+
+    def judge_text(self, row: Row, text: str, rules: Rules) -> Judgement:
+        """The same, of a counterexample as it is printed."""
         try:
             prop, inputs, printed = read_point(decompressed(query(row).read_bytes()), text)
         except MalformedWitness as error:
