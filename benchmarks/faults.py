@@ -1,7 +1,7 @@
 """What a batch run loses when it is mistreated: `python benchmarks/faults.py [--instances N] [--only WORD] [--seed N]`.
 
 For every fault a suite of easy instances (easy.py) is run by a process of its own, by what `farkas bench` calls, while
-the fault happens, again and again; after a kill of the driver the run is resumed.  At the end, everything must be there.
+the fault happens, again and again; after a kill of the driver the run is resumed.  Nothing may be missing at the end.
 A line for each:
 
     lost         instances without the answer that the suite expects, or without any
@@ -387,10 +387,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--drive"]:
-        fault, suite, place, jobs, seed = words[1:]
-        return drive(Path(suite), Path(place), int(jobs), fault, int(seed))
+        kind, suite, place, jobs, seed = words[1:]
+        return drive(Path(suite), Path(place), int(jobs), kind, int(seed))
     args = _parser().parse_args(words)
-    rows = [HEADER]
+    rows: list[tuple[str, ...]] = [HEADER]
     for name, fault, times in FAULTS:
         if args.only in name:
             rows.append(measure(name, fault, max(1, round(times * args.share)), args.instances, args.jobs, args.seed))
