@@ -49,5 +49,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
+        if not path.parent.is_dir():
+            raise UnreadableFile(f"{path}: there is no folder {path.parent}; make it first") from error
         part.unlink(missing_ok=True)
         raise UnreadableFile(f"{path}: cannot be written: {error.strerror}") from error
