@@ -17,6 +17,7 @@ from farkas.runtime_cuda.prepared import Prepared
 
 if TYPE_CHECKING:
     from farkas.engine.relu_root import CaseRoot
+    from farkas.engine.subtrees import Team
 
 CASE_SLICE_S = 2.0  # of one case's search before the next case has its turn; doubled every time round
 
@@ -27,7 +28,8 @@ class Task:
 
     margin: what a row must clear beyond its threshold; evaluate: outputs (B, m) of inputs (B, n0), a guide; engines:
     names of those that may decide, None for all; milp_solver: who hunts for incumbents; linear: the same task about the
-    network alone, where all that is not linear in it is the family's ellipsoid.
+    network alone, where all that is not linear in it is the family's ellipsoid; team: who helps with boxes, None for
+    nobody.
     """
 
     net: Prepared
@@ -40,6 +42,7 @@ class Task:
     engines: frozenset[str] | None = None
     milp_solver: str = "highs"
     linear: Task | None = None
+    team: Team | None = None
 
     @property
     def cases(self) -> int:

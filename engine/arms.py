@@ -96,6 +96,8 @@ class InputArm:
         self.search = Search(
             task.net, task.family, task.binary32, task.margin, task.evaluate, trees, memory_bytes=task.memory_bytes
         )
+        self._team = task.team
+        self._number = 0 if task.team is None else task.team.enrol(self.search)
         self._started = False
         self._told: set[int] = set()
 
@@ -107,7 +109,7 @@ class InputArm:
         if not self._started:
             self._started = True
             self.search.start()
-        yield from self.search.rounds(budget)
+        yield from self.search.rounds(budget) if self._team is None else self._team.rounds(self._number, budget)
 
     def proved(self) -> Sequence[tuple[int, ProofTree]]:
         if not self._started:

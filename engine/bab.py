@@ -118,16 +118,28 @@ class Search:
     trees: list[ProofTree]
     progress: Progress = field(default_factory=Progress)
     queue: list[Block] = field(default_factory=list)
+    away: dict[int, list[Block]] = field(default_factory=dict)  # open boxes that others work on, by loan (`subtrees`)
     stuck: list[tuple[int, int]] = field(default_factory=list)  # (case, node) that no bisection can help
     left_over: list[tuple[int, Matrix, Matrix]] = field(default_factory=list)  # their cases and boxes (n0,)
     memory_bytes: int = 4 << 30  # of the queue: above half of it boxes are taken one by one, depth first
     kernel: Kernel | None = None  # compiled bounds, where they fit the network
     sieve: Sieve | None = None  # finds boxes that only rounding errors keep open; they count as stuck
 
+    def begin(self, elapsed_s: float = 0.0) -> None:
+        """Choose who computes the bounds; nothing is open yet.  elapsed_s: since the search began elsewhere."""
+        self.kernel = self.kernel or kernel(self.net)
+        self._begun = time.monotonic() - elapsed_s
+        self._waiting = np.zeros(len(self.family.members), dtype=np.int64)
+        self.progress.share = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the search began."""
+        return time.monotonic() - self._begun
+
     def start(self) -> None:
-        """Choose who computes the bounds, and put the root box of every case on the queue."""
-        self.kernel = kernel(self.net)
-        self._begun = time.monotonic()
+        """Begin with the root box of every case on the queue."""
+        self.begin()
         count = len(self.family.members)
         unknown = np.full((count, self.net.width), np.inf)
         index = np.arange(count)
@@ -141,8 +153,6 @@ class Search:
             np.full(count, -np.inf),
             np.full(count, 1.0 / max(1, count)),
         )
-        self._waiting = np.zeros(count, dtype=np.int64)
-        self.progress.share = 0.0
         self.push(root.take(index[::-1]))
 
     def push(self, block: Block) -> None:
@@ -167,6 +177,30 @@ class Search:
             kept = block.take(block.case != case)
             self._count(block, -1)
             self.push(kept)
+        for loan, blocks in self.away.items():
+            for block in blocks:
+                self._count(block.take(block.case == case), -1)
+            self.away[loan] = [block.take(block.case != case) for block in blocks]
+
+    def lend(self, loan: int, count: int) -> list[Block]:
+        """Take up to so many boxes off the bottom of the queue, the ones set aside first; they count as open."""
+        taken: list[Block] = []
+        while self.queue and count > 0:
+            block = self.queue.pop(0)
+            if len(block) > count:
+                self.queue.insert(0, block.take(slice(count, None)))
+                block = block.take(slice(0, count))
+            taken.append(block)
+            count -= len(block)
+        self.away[loan] = taken
+        return taken
+
+    def returned(self, loan: int) -> list[Block]:
+        """What is left of a loan, in the order lent, without cases dropped since; it counts as open no more."""
+        blocks = self.away.pop(loan)
+        for block in blocks:
+            self._count(block, -1)
+        return blocks
 
     @property
     def _batch(self) -> int:
@@ -176,7 +210,7 @@ class Search:
 
     @property
     def is_done(self) -> bool:
-        return not self.queue
+        return not self.queue and not self.away
 
     def rounds(self, budget: Budget) -> Iterator[list[Candidate]]:
         """Work until the queue is empty or the budget is spent; the caller may stop at any yield."""
@@ -189,9 +223,13 @@ class Search:
                 self.push(block)
                 return
             # Blocks are sorted worst last, so each one's last score bounds it.
-            self.progress.best_bound = min((float(b.score[-1]) for b in self.queue), default=np.inf)
+            self.progress.best_bound = min((float(b.score[-1]) for b in self._open()), default=np.inf)
             yield candidates
             self._adapt(budget.elapsed_s - before)
+
+    def _open(self) -> Iterator[Block]:
+        yield from self.queue
+        yield from (block for blocks in self.away.values() for block in blocks if len(block))
 
     def cut(self, block: Block, budget: Budget) -> None:
         """Cut the boxes of a block whatever their bounds say, and put the halves on the queue; may raise OutOfTime."""
@@ -304,7 +342,7 @@ class Search:
         """The open boxes that cutting may still close; the others are set aside."""
         if self.sieve is None or not len(still) or self.progress.boxes < FIRST_BOXES or self.margin == np.inf:
             return still
-        if not self.sieve.is_due(time.monotonic() - self._begun):
+        if not self.sieve.is_due(self.elapsed_s):
             return still
         lower, upper, case = block.x_lower[still], block.x_upper[still], block.case[still]
         gap = self.sieve.gaps(lower, upper, case, verdict.worst[still], corners)

@@ -8,7 +8,8 @@ all the same is reopened and cut further, until the whole tree closes in integer
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,9 @@ def by_name(parts: Sequence[Part]) -> list[tuple[str, bytes]]:
     return [(part.name if len(parts) > 1 else "", part.data) for part in parts]
 
 
-def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], budget: Budget) -> Verdict:
+def certify_holds(
+    query: Query, verdict: Holds, proved: Mapping[int, Proved], budget: Budget, threads: int = 1
+) -> Verdict:
     """`verdict` with an accepted certificate, or Unknown when the checker does not accept one in time.
 
     proved: for every case of the property whose tree proves it, and the search that can repair it.
@@ -63,7 +66,7 @@ def certify_holds(query: Query, verdict: Holds, proved: Mapping[int, Proved], bu
 
     integer, _, _ = load_query(by_name(query.parts), query.property_bytes, query.semantics.covering.value)
     trees = [proved[number].tree for number in range(len(query.property.cases))]
-    checking = Checking(query, integer, shape_of(query.program), budget)
+    checking = Checking(query, integer, shape_of(query.program), budget, threads)
     obstacle = checking.obstacle(close(trees))
     if obstacle is not None:
         return _uncertified(query, verdict, obstacle)
@@ -135,12 +138,16 @@ def shape_of(program: Program) -> Shape:
 
 @dataclass(frozen=True, eq=False)
 class Checking:
-    """The accelerated checker at work on one query, within a budget: all of its methods may raise OutOfTime."""
+    """The accelerated checker at work on one query, within a budget: all of its methods may raise OutOfTime.
+
+    threads: processes that share its waves.
+    """
 
     query: Query
     integer: IntegerQuery
     shape: Shape
     budget: Budget
+    threads: int = 1
 
     def obstacle(self, proof: ClosedTree) -> str | None:
         """Why no certificate of this tree can be written; None: one can."""
@@ -171,7 +178,8 @@ class Checking:
 
         files = certificate, by_name(self.query.parts), self.query.property_bytes
         try:
-            check(*files, semantics=self.query.semantics.covering.value, verdict="unsat", kernel=self._kernel())
+            with self._kernel() as kernel:
+                check(*files, semantics=self.query.semantics.covering.value, verdict="unsat", kernel=kernel)
         except CertificateRejected:
             return False
         return True
@@ -182,12 +190,23 @@ class Checking:
         from farkas.checker.walk import failing_leaves, parse_proof
 
         header, payloads = container.decode(certificate)
-        return failing_leaves(self.integer, parse_proof(header, payloads, self.integer), self._kernel())
+        with self._kernel() as kernel:
+            return failing_leaves(self.integer, parse_proof(header, payloads, self.integer), kernel)
 
-    def _kernel(self) -> TimedKernel:
+    @contextmanager
+    def _kernel(self) -> Iterator[TimedKernel]:
         from farkas.checker_fast.kernel import accelerated_kernel
 
-        return TimedKernel(accelerated_kernel(), self.budget)
+        if self.threads == 1:
+            yield TimedKernel(accelerated_kernel(), self.budget)
+            return
+        from farkas.engine.shared_kernel import SharedKernel
+
+        shared = SharedKernel(accelerated_kernel(), self.threads, self.budget)
+        try:
+            yield TimedKernel(shared, self.budget)
+        finally:
+            shared.close()
 
 
 def certify_violated(query: Query, verdict: Violated) -> Violated:

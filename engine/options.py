@@ -24,6 +24,7 @@ class Options:
     one at a time, depth first; report: called after batches; device: `numpy` or `cupy`.
     branching: how ReLU splitting chooses neurons: `sensitivity`, `babsr` or `fsb`.
     engines: those of ENGINES that may decide, None for all: arms of the portfolio, rungs of the ladder, and `cp-sat`.
+    threads: processes that share input splitting and the checker's work on a certificate, this one included.
     smt_solver: of the rung `lra`: `z3`, `pysmt`, or `pysmt:<name>`; milp_solver: who hunts for incumbents.
     """
 
@@ -38,6 +39,7 @@ class Options:
     engines: frozenset[str] | None = None
     smt_solver: str = "z3"
     milp_solver: str = "highs"
+    threads: int = 1
 
     def allows(self, engine: str) -> bool:
         """Whether an engine may be used."""

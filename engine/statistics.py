@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from farkas.engine.climb import Climber
 from farkas.engine.query import Query
 from farkas.engine.turns import FamilyTurn
 from farkas.engine.verdict import ArmStatistics, Holds, Statistics, Verdict
+
+if TYPE_CHECKING:
+    from farkas.engine.subtrees import Team
 
 MOST_CHOICES = 100
 
@@ -26,6 +30,7 @@ def statistics(
     backend: str,
     budget: Budget,
     cpu_s: float,
+    team: Team | None = None,
 ) -> Statistics:
     """Totals over all families; leaves and their rules are those of the proof, where there is one."""
     ran = [(turn, other) for turn in turns for other in turn.portfolio.turns if other.slices or other.seconds]
@@ -59,6 +64,8 @@ def statistics(
         rungs=tuple(climber.statistics.values()),
         unstable=_most_unstable(turns),
         choices=_choices(turns),
+        shared=0 if team is None else team.boxes,
+        lost=0 if team is None else team.lost,
     )
 
 

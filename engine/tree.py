@@ -136,12 +136,17 @@ class OpenTreeError(Exception):
 
 
 class ProofTree:
-    """The cuts of one case; node 0 is the root, the two children of a node are consecutive."""
+    """The cuts of one case; node 0 is the root, the two children of a node are consecutive.
 
-    def __init__(self) -> None:
-        self._branch: list[Branch | None] = [None]
-        self._child: list[int] = [OPEN]
-        self._kind: list[int] = [OPEN]
+    roots: more than one make a forest, subtrees of another tree that grow elsewhere until that tree takes them up
+    (`graft`); its nodes 0 to roots - 1 are the roots.
+    """
+
+    def __init__(self, roots: int = 1) -> None:
+        self.roots = roots
+        self._branch: list[Branch | None] = [None] * roots
+        self._child: list[int] = [OPEN] * roots
+        self._kind: list[int] = [OPEN] * roots
         self._recipes: dict[int, tuple[Recipe, ...]] = {}
         self.kinds: list[LeafKind] = []
         self._index: dict[LeafKind, int] = {}
@@ -177,11 +182,35 @@ class ProofTree:
 
     def close_leaf(self, node: int, kind: LeafKind) -> None:
         self._assert_undecided(node)
+        self._kind[node] = self._number(kind)
+
+    def _number(self, kind: LeafKind) -> int:
         index = self._index.get(kind)
         if index is None:
             index = self._index[kind] = len(self.kinds)
             self.kinds.append(kind)
-        self._kind[node] = index
+        return index
+
+    def graft(self, nodes: Sequence[int], forest: ProofTree) -> int:
+        """Continue the open leaf nodes[r] as root r of a forest of bisections does, and close what is closed there.
+
+        The number by which the forest's other nodes move: node i >= forest.roots is node i + shift of this tree.
+        """
+        assert len(nodes) == forest.roots, f"{len(nodes)} nodes for {forest.roots} roots"
+        assert not forest._recipes and forest._unstable is None, "only bisections are grafted"
+        shift, roots = len(self._branch) - forest.roots, forest.roots
+        kinds = {OPEN: OPEN} | {k: self._number(kind) for k, kind in enumerate(forest.kinds)}
+        known = {branch: self._known.setdefault(branch, branch) for branch in forest._known}
+        branches = [None if branch is None else known[branch] for branch in forest._branch]
+        children = [OPEN if child == OPEN else child + shift for child in forest._child]
+        closed = [kinds[kind] for kind in forest._kind]
+        for node, branch, child, kind in zip(nodes, branches, children, closed, strict=False):
+            self._assert_undecided(node)
+            self._branch[node], self._child[node], self._kind[node] = branch, child, kind
+        self._branch += branches[roots:]
+        self._child += children[roots:]
+        self._kind += closed[roots:]
+        return shift
 
     def reopen(self, node: int) -> None:
         """Take back a leaf's closing: the checker's rule did not confirm it."""
@@ -249,7 +278,12 @@ class ProofTree:
 
     @property
     def leaves(self) -> int:
-        return (len(self._child) + 1) // 2
+        return (len(self._child) + self.roots) // 2
+
+    @property
+    def open_leaves(self) -> int:
+        """Leaves without a reason."""
+        return sum(kind == OPEN and child == OPEN for kind, child in zip(self._kind, self._child, strict=True))
 
 
 @dataclass(frozen=True)

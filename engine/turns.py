@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +36,9 @@ from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.boxes import down32, up32
 from farkas.specs.query import Case, Semantics
 
+if TYPE_CHECKING:
+    from farkas.engine.subtrees import Team
+
 MARGIN = (
     2.0**-30
 )  # what else the checker's integers may cost a leaf (constants at 2^-40); a leaf that loses more is split further
@@ -52,6 +56,7 @@ class Context:
     budget: Budget
     replayer: Replayer
     report: Callable[[FamilyTurn], None]
+    team: Team | None = None
 
 
 def _outputs(program: Program, x: Matrix) -> Matrix:
@@ -85,6 +90,7 @@ class FamilyTurn:
             options.branching,
             options.engines,
             options.milp_solver,
+            team=context.team,
         )
         rest = linear(attack.family, query.lowered.output_size)
         if rest is not None and not query.lowered.has_products:
@@ -153,7 +159,7 @@ class FamilyTurn:
     @property
     def _is_hopeless(self) -> bool:
         """Whether boxes are all cut or set aside, and every case without a proof has one that is."""
-        if self.by_input is None or not self.gaps or self.by_input.search.queue:
+        if self.by_input is None or not self.gaps or not self.by_input.search.is_done:
             return False
         unproved = set(range(self.task.cases)) - self.portfolio.proofs.keys()
         return bool(unproved) and unproved <= {gap.case for gap in self.gaps}
@@ -222,7 +228,7 @@ class FamilyTurn:
     def pieces(self) -> list[Piece]:
         """What is left when the turn has ended: boxes that were left over, or whole cases."""
         search = None if self.by_input is None else self.by_input.search
-        if search is None or search.queue or not search.progress.boxes:
+        if search is None or not search.is_done or not search.progress.boxes:
             return self.whole()
         proofs = self.portfolio.proofs
         left = [(case, low, high) for case, low, high in search.left_over if case not in proofs]

@@ -67,7 +67,8 @@ class Statistics:
     often one way was left for another; attack_s: in the search for witnesses; rules: leaves by what closes them;
     programs: linear programs solved; rungs: what the ladder did with the pieces that the arms left; unstable: neurons
     that the root of a case left unstable, the most of all cases (None when no root was bounded); choices: which arm was
-    taken up when, and why (the first ones of very many).
+    taken up when, and why (the first ones of very many); shared: boxes that helping processes bounded, of all; lost:
+    helpers that were lost on the way, what they had in hand was done again.
     """
 
     boxes: int = 0
@@ -87,6 +88,8 @@ class Statistics:
     rungs: tuple[RungStatistics, ...] = ()
     unstable: int | None = None
     choices: tuple[Choice, ...] = ()
+    shared: int = 0
+    lost: int = 0
 
     @property
     def bounds(self) -> Mapping[str, float | None]:

@@ -12,10 +12,12 @@ else is `unknown`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -46,6 +48,9 @@ from farkas.runtime_cuda.crown import Propagator
 from farkas.runtime_cuda.prepared import Prepared, prepare
 from farkas.specs.query import Semantics
 
+if TYPE_CHECKING:
+    from farkas.engine.subtrees import Team
+
 RESOLUTION = 2.0**-24  # the checker's grid: with a certificate in view, bounds that allow for it are confirmed by it
 FIRST_SAMPLES = 256
 FIRST_TURN_S = 5.0  # of a family before the next one has its turn; doubled every time round
@@ -63,13 +68,30 @@ def verify(query: Query, options: Options) -> Verdict:
     run = _Run(query, options)
     # Overflow to infinity and NaN are values like others here: they prove nothing.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        verdict = run.decide()
+        try:
+            verdict = run.decide()
+        finally:
+            run.close()
         if isinstance(verdict, Holds) and options.certify:
-            verdict = certify_holds(query, verdict, run.proved(), run.budget)
+            verdict = certify_holds(query, verdict, run.proved(), run.budget, options.threads)
         if isinstance(verdict, Violated) and options.certify:
             verdict = certify_violated(query, verdict)
-    found = statistics(query, run.turns, run.climber, verdict, run.backend.name, run.budget, run.cpu_s)
+    found = statistics(query, run.turns, run.climber, verdict, run.backend.name, run.budget, run.cpu_s, run.team)
     return replace(verdict, statistics=found)
+
+
+def _cpu_s() -> float:
+    """CPU time of this process and of those that it started and that have ended."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
+
+
+def _team(threads: int) -> Team | None:
+    if threads == 1:
+        return None
+    from farkas.engine.subtrees import Team
+
+    return Team(threads)
 
 
 class _Run:
@@ -79,13 +101,14 @@ class _Run:
         self.query = query
         self.options = options
         self.budget = Budget.of(options.timeout_s)
-        self._cpu = time.process_time()
+        self._cpu = _cpu_s()
         self.rng = np.random.default_rng(options.seed)
         self.backend: Backend = cupy_backend() if options.device == "cupy" else numpy_backend()
         self.program = query.program
         self.replayer = Replayer(query.graph, self.program, query.network, query.semantics, query.parts, query.ties)
         self.climber = Climber(query, options, self.replayer, self.budget)
         self.turns: list[FamilyTurn] = []
+        self.team = _team(options.threads)
         self.net: Prepared | None = None
         self._reported = 0.0
         self._next_climb_s = FIRST_CLIMB_S
@@ -96,7 +119,12 @@ class _Run:
 
     @property
     def cpu_s(self) -> float:
-        return time.process_time() - self._cpu
+        return _cpu_s() - self._cpu
+
+    def close(self) -> None:
+        """Let go whoever helped."""
+        if self.team is not None:
+            self.team.close()
 
     def decide(self) -> Verdict:
         """Falsify, search family by family, then climb the ladder with what is left."""
@@ -113,7 +141,7 @@ class _Run:
         """The first points; the turns of all families, when none of them violates."""
         families = [f for f in self.query.families if not set(f.members) <= set(self.query.sets.empty)]
         attacks = [self._attack(family) for family in families]
-        context = Context(self.query, self.options, self.budget, self.replayer, self._report)
+        context = Context(self.query, self.options, self.budget, self.replayer, self._report, self.team)
         for attack in attacks:
             if not attack.family.disjuncts:
                 continue  # nothing is unsafe

@@ -57,6 +57,7 @@ def verify(
     branching: str = "sensitivity",
     smt_solver: str = "z3",
     milp_solver: str = "highs",
+    threads: int = 1,
 ) -> Holds | Violated | Unknown:
     """Does some execution of `net` from the property's input set reach its unsafe region?
 
@@ -70,7 +71,8 @@ def verify(
     for all; memory_gb: of the queue of open boxes; report: called now and then with the search's progress and the
     seconds so far; branching: how neurons are chosen where their signs are split: "sensitivity", "babsr" or "fsb".
     smt_solver: of the engine lra, "z3", "pysmt" or "pysmt:" and a name; milp_solver: of the engine milp, "highs",
-    "gscip", "cp-sat" or "mathopt-highs".
+    "gscip", "cp-sat" or "mathopt-highs".  threads: processes that share the boxes of input splitting and the checker's
+    work on a certificate: they are forked from this one, so no other thread of it should run then.
 
     Raises FarkasError when an argument or a file cannot be used; out of time or memory is `Unknown`.
     """
@@ -79,6 +81,7 @@ def verify(
     options = make_options(
         timeout=timeout, certify=certificate is not None, trust=trust, engines=engines, seed=seed, memory_gb=memory_gb,
         device=device, report=report, branching=branching, smt_solver=smt_solver, milp_solver=milp_solver,
+        threads=threads,
     )  # fmt: skip
     try:
         question = load_question(net, property)

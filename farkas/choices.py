@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ def make_options(
     *, timeout: float | None = None, certify: bool = False, trust: Collection[str] = (),
     engines: Collection[str] | None = None, seed: int = 0, memory_gb: float | None = None, device: str = "numpy",
     report: Reporter | None = None, branching: str = "sensitivity", smt_solver: str = "z3", milp_solver: str = "highs",
+    threads: int = 1,
 ) -> Options:  # fmt: skip
     """The engine's options from those of `verify`; raises FarkasError for a value that is none."""
     if timeout is not None and not timeout >= 0:
@@ -32,6 +34,7 @@ def make_options(
     _require_known("branching", (branching,), RULES)
     if engines is not None and not engines:
         raise FarkasError(f"no engine may work; name some of {', '.join(ENGINES)}")
+    _require_threads(threads, device)
     if device == "cupy":
         _require_cupy()
     if milp_solver != "highs":
@@ -42,7 +45,7 @@ def make_options(
         timeout_s=timeout, certify=certify, trust=frozenset(trust), seed=seed,
         memory_bytes=Options.memory_bytes if memory_gb is None else int(memory_gb * 2**30), report=report,
         device=device, branching=branching, engines=None if engines is None else frozenset(engines),
-        smt_solver=smt_solver, milp_solver=milp_solver,
+        smt_solver=smt_solver, milp_solver=milp_solver, threads=threads,
     )  # fmt: skip
 
 
@@ -57,6 +60,15 @@ def one_of(what: str, found: str, known: tuple[T, ...]) -> T:
 def _require_known(what: str, found: Collection[str], known: Collection[str], purpose: str = "") -> None:
     for name in sorted(set(found) - set(known)):
         raise FarkasError(f"there is no {what} '{name}'{purpose}; known are {', '.join(known)}")
+
+
+def _require_threads(threads: int, device: str) -> None:
+    if threads < 1 or threads != int(threads):
+        raise FarkasError(f"the number of threads is {threads}; an integer from 1 on is wanted")
+    if threads > 1 and device != "numpy":
+        raise FarkasError(f"{threads} threads and device '{device}': a device is not shared out; leave threads at 1")
+    if threads > 1 and not hasattr(os, "fork"):
+        raise FarkasError(f"{threads} threads: this system has no processes that fork; leave threads at 1")
 
 
 def _require_cupy() -> None:

@@ -128,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         "--milp-solver", default="highs", metavar="NAME", help="of the engine milp: highs (default) or one of OR-Tools'"
     )
     add("--memory", type=positive, metavar="GB", help="limit of the process, in 2^30 bytes: batches shrink to keep it")
-    add("--threads", type=counted, default=1, metavar="N", help="BLAS threads (default 1)")
+    add("--threads", type=counted, default=1, metavar="N", help="processes that share the boxes of a search and the "
+        "checking of its certificate; all else gets as many BLAS threads (default 1)")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="of the random points that are tried first (default 0)")
     add("--branching", default="sensitivity", choices=("sensitivity", "babsr", "fsb"),
         help="how neurons are chosen where their signs are split (default sensitivity)")  # fmt: skip
@@ -228,7 +229,7 @@ class _Run:
     def _options(self) -> dict[str, Any]:
         args = self.args
         memory = None if args.memory is None else args.memory * QUEUE_SHARE
-        names = ("trust", "seed", "device", "branching", "smt_solver", "milp_solver")
+        names = ("trust", "seed", "device", "branching", "smt_solver", "milp_solver", "threads")
         return {"engines": args.engine, "memory_gb": memory, **{name: getattr(args, name) for name in names}}
 
     def _verdict(self, mode: Semantics, share: float) -> Verdict:

@@ -121,6 +121,10 @@ def _ways(statistics: Statistics) -> Iterator[str]:
     ]
     if not parts:
         return
+    if statistics.shared:
+        parts.append(f"{statistics.shared} boxes by helpers")
+    if statistics.lost:
+        parts.append(f"{statistics.lost} helpers lost, their boxes done again")
     if statistics.attack_s >= 0.01:
         parts.append(f"attack {statistics.attack_s:.2f} s")
     if statistics.programs:
