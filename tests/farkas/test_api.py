@@ -165,7 +165,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     api.write_bytes(tmp_path / "a", b"two")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"two"
-    with pytest.raises(api.UnreadableFile, match="there is no folder .*missing; make it first"):
+    with pytest.raises(api.UnreadableFile, match=r"there is no folder .*missing; make it first"):
         api.write_bytes(tmp_path / "missing" / "a", b"three")
     with pytest.raises(api.UnreadableFile, match="cannot be written"):
         api.write_bytes(tmp_path, b"a folder is no file")
