@@ -1,5 +1,6 @@
 """Verifiers for tests of a cluster: each says in the folder `log` of the options where it runs."""
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -30,6 +31,14 @@ def slowly(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     note(arguments)
     time.sleep(0.5)
     return misbehaving.decided(arguments, folder)
+
+
+def digests(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Says what it was given to read."""
+    note(arguments)
+    paths = [path for _, path in arguments["networks"]] + [arguments["property"]]
+    found = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    return misbehaving.decided(arguments, folder) | {"message": " ".join(found)}
 
 
 def by_name(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Workers of a Ray cluster: what comes out is what this machine says, whatever happens to the workers."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -32,8 +33,7 @@ class Machines:
         assert self._process.stdin and self._process.stdout
         self._in: IO[str] = self._process.stdin
         self._out: IO[str] = self._process.stdout
-        self.address = self._out.readline().strip()
-        assert self.address, "the cluster has not started"
+        self.address, self.client = self._out.readline().split()
 
     def tell(self, word: str) -> None:
         self._in.write(word + "\n")
@@ -145,14 +145,20 @@ def test_an_instance_does_to_its_process_there_what_it_does_here(machines: Machi
     assert all(attempt.wall_s < 0.6 + 0.75 + 1.0 for attempt in there[3:5])
 
 
-def test_workers_read_copies_and_leave_nothing_behind(machines: Machines, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_client", [False, True])
+def test_workers_read_copies_and_leave_nothing_behind(machines: Machines, is_client: bool, tmp_path: Path) -> None:
     suite = written(tmp_path, ["a", "b"])
-    assert driver(suite, "there", ELSEWHERE + "slowly", machines.address).wait(60) == 0
-    ran = notes(suite)
-    places = [Path(place) for _, _, _, place in ran]
+    (tmp_path / "n.onnx").write_bytes(bytes(range(256)) * 1000)  # too large for a message
+    address = machines.client if is_client else machines.address
+    assert driver(suite, "there", ELSEWHERE + "digests", address).wait(60) == 0
+    found = attempts(suite, "there")
+    digests = [[hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("n.onnx", f"{k}.vnnlib")]
+               for k in (0, 1)]  # fmt: skip
+    assert [attempt.message.split() for attempt in found] == digests
+    assert all(attempt.details["processor"] for attempt in found)
+    places = [Path(place) for _, _, _, place in notes(suite)]
     assert {place.name for place in places} == {"0.vnnlib", "1.vnnlib"}
     assert all(tmp_path not in place.parents and not place.exists() for place in places)
-    assert [attempt.details["processor"] != "" for attempt in attempts(suite, "there")] == [True, True]
 
 
 def test_a_driver_that_is_killed_takes_its_workers_along_and_the_next_one_goes_on(
