@@ -114,8 +114,31 @@ def _row(path: Path, number: int, values: dict[str, str], category: str) -> Row:
 
 
 def networks(row: Row) -> list[tuple[str, Path]]:
-    """Names ("" for a network without one) and files of a row; raises BadSuite."""
-    return [(name, existing(Path(row.folder) / path)) for name, path in pairs_of(row.onnx)]
+    """Names ("" for a network without one) and files of a row; raises BadSuite.
+
+    The competition names a file for every network, also for one that the property declares equal to another and that
+    has no file of its own: that one is left out where its file is the other's.
+    """
+    found = [(name, existing(Path(row.folder) / path)) for name, path in pairs_of(row.onnx)]
+    if len({path for _, path in found}) < len(found):
+        twins = _twins(query(row))
+        named = dict(found)
+        found = [(name, path) for name, path in found if named.get(twins.get(name, "")) != path]
+    return found
+
+
+def _twins(path: Path) -> dict[str, str]:
+    """The networks of a property that are declared equal to another, with that other; none where it cannot be read."""
+    from farkas.specs.errors import MalformedProperty
+    from farkas.specs.tokens import decompressed
+    from farkas.specs.vnnlib2 import is_version_2, read_document
+
+    try:
+        text = decompressed(path.read_bytes())
+        networks = read_document(text).networks if is_version_2(text) else ()
+    except (OSError, MalformedProperty):
+        return {}
+    return {network.name: network.other for network in networks if network.model != network.name}
 
 
 def pairs_of(onnx: str) -> list[tuple[str, str]]:

@@ -138,3 +138,24 @@ def test_a_python_file_that_fails_is_told_and_takes_nothing_along(text: str, mes
     (tmp_path / "bad.py").write_text(text)
     with pytest.raises(BadSuite, match=message):
         command.rows_of(tmp_path / "bad.py", tmp_path / "store")
+
+
+def test_a_network_that_is_declared_equal_to_another_needs_no_file_of_its_own(tmp_path: Path) -> None:
+    declared = (
+        "(declare-network {} (declare-input {} float32 [1]) (declare-output {} float32 [1]))",
+        "(declare-network {} (equal-to f) (declare-input {} float32 [1]) (declare-output {} float32 [1]))",
+    )
+    (tmp_path / "one.vnnlib").write_text(
+        "\n".join(["(vnnlib-version <2.0>)", declared[0].format("f", "X", "Y"), declared[1].format("g", "V", "W")])
+        + "\n(assert (<= X[0] V[0]))\n"
+    )
+    (tmp_path / "two.vnnlib").write_text(
+        "\n".join(["(vnnlib-version <2.0>)", declared[0].format("f", "X", "Y"), declared[0].format("g", "V", "W")])
+        + "\n(assert (<= X[0] V[0]))\n"
+    )
+    rows = [
+        Row(0, "c", "[('f', 'a.onnx'), ('g', 'a.onnx')]", "one.vnnlib", str(tmp_path), 1.0),
+        Row(0, "c", "[('f', 'a.onnx'), ('g', 'b.onnx')]", "one.vnnlib", str(tmp_path), 1.0),
+        Row(0, "c", "f=a.onnx;g=a.onnx", "two.vnnlib", str(tmp_path), 1.0),
+    ]
+    assert [[name for name, _ in networks(row)] for row in rows] == [["f"], ["f", "g"], ["f", "g"]]
