@@ -104,7 +104,7 @@ def _asked(report: Report) -> Markup:
     modes = Counter(e.row.semantics for e in entries if e.row is not None and e.row.semantics)
     timeouts = sorted({e.row.timeout_s if e.row is not None else e.stored.row.timeout_s for e in entries})
     networks, properties = len({e.network for e in entries}), len({e.stored.row.vnnlib for e in entries})
-    limit = f"{timeouts[0]:g} s" if len(set(timeouts)) == 1 else f"{timeouts[0]:g} to {timeouts[-1]:g} s"
+    ends = " to ".join(f"{limit:g}" for limit in dict.fromkeys((*timeouts[:1], *timeouts[-1:])))
     facts: list[tuple[str, Child]] = [
         ("Question", "Does some input of the set drive the network into the region that the property calls unsafe?"),
         ("Instances", f"{len(entries)}: {counted(networks, 'network', 'networks')}, "
@@ -112,7 +112,7 @@ def _asked(report: Report) -> Markup:
                       f"{counted(len(report.categories), 'category', 'categories')}"),
         ("Arithmetic", [el("span", el("b", mode), f" ({count}): {arithmetic(mode)}. ") for mode, count in sorted(
             modes.items())] or "none was asked"),
-        ("Time limit", f"{limit} each"),
+        ("Time limit", f"{ends} s each" if timeouts else "none"),
         ("Certificates", "asked for" if report.run.options.get("certify") else "not asked for (--certify)"),
         ("Options", ", ".join(f"{k}={v}" for k, v in sorted(report.run.options.get("options", {}).items())) or "none"),
     ]  # fmt: skip

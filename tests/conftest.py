@@ -9,6 +9,7 @@ look at.
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_INSTANCES = pytest.StashKey[int]()
 WITHOUT_DEVICE = pytest.StashKey[int]()
+WITHOUT_BROWSER = pytest.StashKey[int]()
 WITHOUT_RAY = pytest.StashKey[int]()
 
 # No deadline and no check of speed: a shared machine is slow at times, and that is no fault of the code under test.
@@ -64,6 +66,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if importlib.util.find_spec("ray") is None:
         deselect(config, items, "ray", WITHOUT_RAY)
 
+    if browser() is None:
+        deselect(config, items, "browser", WITHOUT_BROWSER)
+
+
+def browser() -> str | None:
+    """The program of Chromium (Debian: apt-get install chromium), which opens pages without a screen."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
 
 def absences(config: pytest.Config) -> Iterable[str]:
     """One line for each kind of test that this run left out."""
@@ -71,6 +81,8 @@ def absences(config: pytest.Config) -> Iterable[str]:
         yield f"{count} tests on the public instances deselected: FARKAS_VNNCOMP is not set"
     if count := config.stash.get(WITHOUT_DEVICE, 0):
         yield f"device part skipped: {count} cuda tests deselected, no CUDA device with CuPy here"
+    if count := config.stash.get(WITHOUT_BROWSER, 0):
+        yield f"{count} tests in a browser deselected: there is no Chromium (apt-get install chromium)"
     if count := config.stash.get(WITHOUT_RAY, 0):
         yield f"{count} tests on a Ray cluster deselected: Ray is not installed"
 
