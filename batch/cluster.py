@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -91,10 +92,13 @@ class Cluster:
         self._failures = 0
         self._since = time.monotonic()
         self._is_ours = False
+        self._open = contextlib.ExitStack()
         self.resident: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._ray, self._is_ours = _connected(self._address)
+        # Ray prints to standard output, whatever it is told, what happens to workers; people are told by `_lose`.
+        self._open.enter_context(contextlib.redirect_stdout(self._open.enter_context(Path(os.devnull).open("w"))))
         try:
             self._outbox = Outbox(self._ray.put)
             for _ in range(self._jobs or self._capacity()):
@@ -113,6 +117,7 @@ class Cluster:
         self._members.clear()
         if self._is_ours:
             self._ray.shutdown()
+        self._open.close()
 
     def places(self) -> Sequence[Place]:
         return [self._place(name) for name in dict.fromkeys(member.place for member in self._fit())]
