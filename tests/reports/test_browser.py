@@ -20,8 +20,8 @@ from tests.conftest import browser
 pytestmark = pytest.mark.browser
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr",
-    "--window-size=1200,1600", "--virtual-time-budget=2000",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars", "--enable-logging=stderr", "--window-size=1200,1600", "--virtual-time-budget=2000",
 )  # fmt: skip
 # What a reader does, in order, and what is then to be seen; its results are attributes of the root.
 ACTIONS = """
