@@ -1,5 +1,8 @@
 """Processes that misbehave, and a pool that keeps their limits to a second."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ import pytest
 from farkas.batch import drivers, outcomes
 from farkas.batch.pool import Pool
 from farkas.batch.tasks import End, Limits, Outcome, Task, printed
+from farkas.process import THREAD_VARIABLES
 
 HERE = "tests.batch.misbehaving:"
 
@@ -107,6 +111,25 @@ def test_a_zygote_that_is_killed_loses_what_ran_and_is_replaced(tmp_path: Path) 
         assert outcome.end is End.LOST and outcomes.tries(outcome.end) == outcomes.MANY
         assert values(run(pool, tmp_path, "kills_its_parent"), tmp_path) == ("unsat", "")
         assert pool.restarts == 1
+
+
+def test_what_one_worker_has_had_to_import_the_next_one_finds(tmp_path: Path) -> None:
+    with Pool(warm=False) as pool:
+        found = [run(pool, tmp_path, "needs_a_solver").result(tmp_path / "needs_a_solver") for _ in range(2)]
+    assert [one["message"] for one in found if one] == ["False", "True"]
+
+
+def test_the_first_instance_of_the_parent_is_decided_without_threads_and_solvers() -> None:
+    """In a process of its own, as the parent is: a fork is safe only where nothing runs beside it."""
+    program = (
+        "import sys, threading; from farkas.batch import warmth; from pathlib import Path\n"
+        "print(warmth.decide(), threading.active_count(), len(list(Path('/proc/self/task').iterdir())),\n"
+        "      [name for name in ('onnxruntime', 'z3', 'ortools', 'highspy') if name in sys.modules])"
+    )
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=3)[:3] == ["unsat", "1", "1"]
+    assert done.stdout.split(maxsplit=3)[3] == "[]\n"
 
 
 def test_a_command_is_a_task_too(pool: Pool, tmp_path: Path) -> None:
