@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import farkas
 from farkas.batch import procfs
 
+SOURCES = (".py", ".c", ".h", ".cu")
 PACKAGES = (
     "bitwuzla", "cupy-cuda12x", "cupy-cuda13x", "cvc5", "highspy", "networkx", "numpy", "onnx", "onnxruntime",
     "ortools", "pysmt", "z3-solver",
@@ -19,17 +21,21 @@ PACKAGES = (
 
 
 def code_digest() -> str:
-    """SHA-256 over all source files of the package, by name and content."""
+    """SHA-256 over the source files of the installed package, by name and content, and over nothing else: neither other
+    packages, nor what was compiled, nor what else may lie in its folders."""
     root = Path(farkas.__file__).resolve().parent
     found = hashlib.sha256()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.endswith(".egg-info"))
-        for name in sorted(names):
-            if name.endswith((".py", ".c", ".h", ".cu", ".so")):
-                path = Path(folder) / name
-                found.update(f"{path.relative_to(root)}\0".encode())
-                found.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in sources(root):
+        found.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
+
+
+def sources(root: Path) -> Iterator[Path]:
+    """The source files of a package and its subpackages, in an order that is theirs."""
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if (Path(folder) / name / "__init__.py").is_file())
+        yield from (Path(folder) / name for name in sorted(names) if name.endswith(SOURCES))
 
 
 def environment(code: str) -> dict[str, Any]:
