@@ -218,7 +218,7 @@ def _judged(prop: Property, inputs: Numbers, outputs: Numbers, printed: Numbers,
         used, distance = printed, _distance(printed, outputs)
     for standing, tolerance in ((Standing.CORRECT, rules.correct), (Standing.UP_TO_TOLERANCE, rules.accepted)):
         if distance <= tolerance.run and violates(prop, inputs, used, tolerance):
-            return Judgement(standing, "" if standing is Standing.CORRECT else "within the tolerance of the rules only")
+            return Judgement(standing, "" if standing is Standing.CORRECT else _excess(prop, inputs, tolerance.inputs))
     if distance > rules.accepted.run:
         return Judgement(Standing.INVALID, f"the printed outputs are not those of the run ({float(distance):.2g})")
     return Judgement(Standing.INVALID, "the property is not violated at this point")
@@ -239,6 +239,20 @@ def violates(prop: Property, inputs: Numbers, outputs: Numbers, tolerance: Toler
         _is_near(case, inputs, tolerance.inputs)
         and any(all(_holds(atom, inputs, values, tolerance.outputs) for atom in atoms) for atoms in case.disjuncts)
         for case in prop.cases
+    )
+
+
+def _excess(prop: Property, inputs: Numbers, tolerance: Fraction) -> str:
+    """Why a counterexample stands only with the tolerance."""
+    near = [case for case in prop.cases if _is_near(case, inputs, tolerance)]
+    outside = min(
+        max(max(low - value, value - high) for low, value, high in zip(case.lower, inputs, case.upper, strict=True))
+        for case in near
+    )
+    if outside > 0:
+        return f"within the tolerance of the rules only: an input is {float(outside):.2g} outside of the box as printed"
+    return (
+        "within the tolerance of the rules only: inside the box, but the outputs are not exactly those of a violation"
     )
 
 
