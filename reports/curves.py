@@ -13,6 +13,7 @@ from farkas.reports.sections import cell, numeric, rowhead, section, table, th
 from farkas.reports.sources import Sources
 
 WIDTH, HEIGHT, ROW = 460, 250, 15
+FEW = 3  # points that are too few for a curve of shares
 MOST = 60  # points in the picture of critical radii
 
 
@@ -26,8 +27,17 @@ def curves(report: Report, sources: Sources) -> Markup | None:
         "are one point with several radii, from the middle of the smallest set. A proof holds in every smaller set, a "
         "violation in every larger one; what lies between is not known."
     )
-    return section("radii", "Certified accuracy and critical radii", *(_one(k, one) for k, one in enumerate(found)),
-                   intro=intro)  # fmt: skip
+    parts = [_one(k, one) for k, one in enumerate(found) if len(one.chains) >= FEW]
+    few = [_critical(k, one, _title(one)) for k, one in enumerate(found) if len(one.chains) < FEW]
+    if few:
+        parts.append(
+            el("article", el("h3", "Networks with few points"), el("div", *few, class_="figures"), class_="one")
+        )
+    return section("radii", "Certified accuracy and critical radii", *parts, intro=intro)
+
+
+def _title(family: Family) -> str:
+    return f"{family.network}, {family.category}"
 
 
 def _one(number: int, family: Family) -> Markup:
@@ -64,7 +74,7 @@ def _accuracy(number: int, family: Family) -> Markup:
               plots.legend(("line l1", "proved"), ("line l2", "not violated"), ("line unknown", "open")))  # fmt: skip
 
 
-def _critical(number: int, family: Family) -> Markup:
+def _critical(number: int, family: Family, name: str = "") -> Markup:
     """For every point the interval of its critical radius."""
     chains = sorted(family.chains, key=_order)[:MOST]
     height = ROW * len(chains) + plots.TOP + plots.BOTTOM
@@ -84,7 +94,7 @@ def _critical(number: int, family: Family) -> Markup:
         el("li", el("svg", plots.mark(6, 6, shape, words, class_), width=12, height=12, aria_hidden="true"), " ", words)
         for shape, class_, words in shapes
     ]
-    return el("figure", el("figcaption", f"critical radius of every point{more}"),
+    return el("figure", el("figcaption", f"{name}{': ' if name else ''}critical radius of every point{more}"),
               plots.figure(f"c{number}", WIDTH, height, f"Critical radii of {family.network}", told, *drawn),
               el("ul", *legend, class_="legend"))  # fmt: skip
 

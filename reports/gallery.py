@@ -16,7 +16,7 @@ from farkas.reports.sources import Sources
 from farkas.reports.witnesses import Shown, shown
 from farkas.specs.witness import exact_decimal
 
-MOST = 36  # witnesses that are shown
+MOST = 24  # witnesses that are shown
 BARS = 40  # entries that have a bar of their own
 WIDTH, ROW, NAME, VALUE = 430, 17, 92, 88
 Values = Sequence[Fraction]
@@ -45,7 +45,7 @@ def gallery(report: Report, store: Store, sources: Sources, entries: Sequence[En
     intro = (
         f"{len(made)} of {total} violations, in the order of the suite. Each input lies in the set that was asked "
         "about and was executed; clean is the middle of that set, for comparison. Conditions are evaluated once more, "
-        "in exact rational numbers, at the values as they are printed."
+        "in exact rational numbers, at the values as they are printed: all of them are met."
     )
     return section("witnesses", "Witnesses", *made, intro=intro)
 
@@ -64,8 +64,9 @@ def _one(found: Shown) -> Markup:
     title = el("h3", f"{entry.network} {entry.query}", el("span", f" {entry.category}", class_="small"))
     return el(
         "article", title, el("p", "; ".join(told) + ".", class_="small"),
-        el("p", found.note, class_="small") if found.note else None, _conditions(found),
-        el("div", _inputs(found), _outputs(found), class_="figures"), _printed(found), class_="one", id=anchor(entry),
+        el("p", found.note, class_="small") if found.note else None,
+        el("div", el("div", _conditions(found), _printed(found)), _inputs(found), _outputs(found), class_="trio"),
+        class_="one", id=anchor(entry),
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def _conditions(found: Shown) -> Markup | None:
     if not found.conditions:
         return None
     has_clean = found.conditions[0].clean is not None
-    head: list[Child] = ["condition that the property calls unsafe", th("at the witness", "num")]
+    head: list[Child] = ["unsafe", th("at the witness", "num")]
     rows = []
     for one in found.conditions[:12]:
         row = [rowhead(el("code", one.text)), numeric(float(one.value))]
@@ -108,8 +109,8 @@ def _images(found: Shown, size: tuple[int, int, int]) -> Markup:
     ]  # fmt: skip
     name = f"{found.entry.network} {found.entry.query}"
     images = [
-        el("figure", el("img", src=pictures.png(pixels), alt=f"{name}: {words}", width=132, height=round(
-            132 * size[0] / size[1])), el("figcaption", words))
+        el("figure", el("img", src=pictures.png(pixels), alt=f"{name}: {words}", width=120, height=round(
+            120 * size[0] / size[1])), el("figcaption", words))
         for words, pixels in drawn
     ]  # fmt: skip
     what = f"{size[0]} × {size[1]} pixels, values from {plots.number(low)} to {plots.number(high)}"

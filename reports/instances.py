@@ -23,13 +23,14 @@ def instances(report: Report, shown: Collection[int]) -> Markup:
     if has_expected:
         head.append("expected")
     if report.against is not None:
-        head += [report.against.name, th("seconds there", "num")]
+        head += ["there", th("s there", "num")]
     rows = [
         list(_row(entry, report, anchor(entry) if entry.number in shown else "", has_expected))
         for entry in report.entries
     ]
     found = table("All instances, in the order of the suite", head, rows, class_="sortable", id="all")
-    return section("instances", "Instances", _controls(), found)
+    there = None if report.against is None else f"There: {report.against.name}."
+    return section("instances", "Instances", _controls(), found, intro=there)
 
 
 def _controls() -> Markup:

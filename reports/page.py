@@ -36,7 +36,7 @@ def page(report: Report, store: Store) -> str:
         ("result", "Result", verdict(report)),
         ("evidence", "Evidence", evidence(report)),
         ("categories", "Categories", categories(report)),
-        ("charts", "Charts", _charts(report)),
+        ("charts", "Times", _charts(report)),
         ("instances", "Instances", instances(report, shown)),
         ("radii", "Radii", curves(report, sources)),
         ("searches", "Searches", searches(report, store, sources, searched)),
