@@ -27,6 +27,7 @@ from farkas.engine.budget import Budget
 
 LOOK_S = 0.05  # between two looks at the clock while waiting
 PR_SET_PDEATHSIG = 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 BLAS_SETTERS = ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads", "openblas_set_num_threads")
 
 
@@ -60,16 +61,17 @@ class Crew:
     def _fork(self, serve: Callable[[Any], Any]) -> None:
         ours, theirs = Pipe()
         parent = os.getpid()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # lest a handler of this process run in the fork
         try:
             pid = os.fork()
+            if pid == 0:
+                _live(serve, theirs, [ours, *(member.pipe for member in self.members)], parent)
+            self.members.append(Member(pid, ours))
         except OSError:  # no process or memory left: fewer members
             ours.close()
+        finally:
             theirs.close()
-            return
-        if pid == 0:
-            _live(serve, theirs, [ours, *(member.pipe for member in self.members)], parent)
-        theirs.close()
-        self.members.append(Member(pid, ours))
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     @property
     def idle(self) -> list[Member]:
@@ -144,6 +146,7 @@ def _set_apart(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     with suppress(OSError, AttributeError):  # Linux only; elsewhere the end of the pipe has to do
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

@@ -154,9 +154,8 @@ class Team:
             self._lend(number, budget)
             if search.queue:
                 found = next(own, None)
-                if found is None:  # it ended when the queue was empty for a moment; or the budget is spent
-                    own = search.rounds(budget)
-                    continue
+                if found is None:  # out of time
+                    return
                 yield found
             self._settle(0.0 if search.queue else WAIT_S)
             met = self._met.pop(number, [])
