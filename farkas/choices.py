@@ -28,6 +28,7 @@ def make_options(
         raise FarkasError(f"the timeout is {timeout} s; a nonnegative number is wanted")
     if memory_gb is not None and not memory_gb > 0:
         raise FarkasError(f"the memory limit is {memory_gb} GB; a positive number is wanted")
+    trust = {trust} if isinstance(trust, str) else trust
     _require_known("engine", trust, TRUSTED, " to trust")
     _require_known("engine", engines or (), ENGINES)
     _require_known("device", (device,), DEVICES)

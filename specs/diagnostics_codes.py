@@ -42,6 +42,11 @@ _ALL = {
         "`&`, `|` and `~` bind more tightly than comparisons: `x >= 0 & x <= 1` means `x >= (0 & x) <= 1`.  Put every "
         "comparison in parentheses.",
     ),
+    "FK107": Explanation(
+        "function of NumPy",
+        "NumPy's functions compute with numbers, and an expression has none before its variables have values.  The "
+        "operators are those of NumPy; its functions are here under the names fk.abs, fk.sum, fk.max, fk.argmax ...",
+    ),
     "FK201": Explanation(
         "text that is no number", "Strings are decimal numbers or quotients of two: '0.1', '-2e-3', '1/255'."
     ),

@@ -13,6 +13,7 @@ from farkas.specs.diagnostics import fail
 from farkas.specs.diagnostics_traps import no_truth_value
 from farkas.specs.language_forms import text
 from farkas.specs.language_formulas import And, Comparison, Either, Formula, Or, conjunction, disjunction, negation
+from farkas.specs.language_numpy import not_ours
 from farkas.specs.language_shapes import paired, selected
 
 
@@ -24,6 +25,9 @@ class Condition:
     formulas: tuple[Formula, ...]
 
     __array_ufunc__ = None  # NumPy's operators leave the work to ours
+
+    def __array_function__(self, function: Callable[..., object], *_: object) -> NoReturn:
+        not_ours(function.__name__)
 
     def __bool__(self) -> bool:
         raise no_truth_value()
@@ -88,7 +92,8 @@ def no_condition(value: object) -> NoReturn:
     """Raises SpecError about something that stands where a condition is wanted."""
     fail(
         "FK506", found=f"{type(value).__name__} {str(value)[:60]}", wanted="a comparison such as x >= 0",
-        fix="compare it with something; Python's True and False are no conditions",
+        fix="fk.all([...])" if isinstance(value, list | tuple) else
+        "compare it with something; Python's True and False are no conditions",
     )  # fmt: skip
 
 

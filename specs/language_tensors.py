@@ -29,6 +29,7 @@ from farkas.specs.language_forms import (
 )
 from farkas.specs.language_formulas import Formula, at_most, different, equal
 from farkas.specs.language_numbers import exact, warn_computed
+from farkas.specs.language_numpy import OURS, not_ours, operated
 from farkas.specs.language_products import MAX_POWER, power, times
 from farkas.specs.language_shapes import multiplied, paired, reduced, reshaped, selected, transposed
 
@@ -41,7 +42,11 @@ class Tensor:
     forms: tuple[Form, ...]
     labels: tuple[str, ...] = ()
 
-    __array_ufunc__ = None  # NumPy's operators leave the work to ours
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: object, **_: object) -> object:
+        return operated(self, ufunc.__name__, method, operands)
+
+    def __array_function__(self, function: Callable[..., object], *_: object) -> NoReturn:
+        not_ours(function.__name__)
 
     # -- arithmetic --------------------------------------------------------------------------------------------
 
@@ -157,7 +162,8 @@ class Tensor:
     def _labelled(self, name: str) -> Tensor:
         if name not in self.labels:
             known = f"labels {', '.join(self.labels)}" if self.labels else "a tensor with labels"
-            raise UnknownLabel(Diagnostic("FK309", here(), f"'{name}'", known, "fk.var(..., labels=(...))"))
+            fix = f"{OURS[name]}; or fk.var(..., labels=(...))" if name in OURS else "fk.var(..., labels=(...))"
+            raise UnknownLabel(Diagnostic("FK309", here(), f"'{name}'", known, fix))
         return Tensor((), (self.forms[self.labels.index(name)],))
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:

@@ -54,6 +54,7 @@ def test_float64_networks_are_verified_over_the_reals_and_nowhere_else(tmp_path:
     answer = fk.verify(net, UNSAT, trust=["crown"])
     assert isinstance(answer, fk.Holds)
     assert answer.semantics is Semantics.REAL
+    assert fk.verify(net, UNSAT, trust="crown").word == "unsat"  # a single name needs no list
     with pytest.raises(FarkasError, match="float64"):
         fk.verify(net, UNSAT, semantics="f32-any")
 

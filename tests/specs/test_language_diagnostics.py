@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction as Q
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -79,6 +79,14 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("FK105", lambda: bool(rho >= 0), "fk.implies"),
     ("FK106", lambda: untyped >= 0 & untyped <= 1, "parentheses"),
     ("FK106", lambda: ~untyped, "parentheses"),
+    ("FK107", lambda: np.abs(untyped), r"fk.abs\(x\)"),
+    ("FK107", lambda: np.sum(untyped, axis=1), r"fk.sum\(x\)"),
+    ("FK107", lambda: np.maximum(0, untyped), r"fk.maximum\(a, b\)"),
+    ("FK107", lambda: np.linalg.norm(untyped), r"fk.l2\(x\)"),
+    ("FK107", lambda: np.argmax(untyped), r"fk.argmax\(x\)"),
+    ("FK107", lambda: np.add.reduce(untyped), "operators"),
+    ("FK107", lambda: np.exp(untyped), "fk.abs"),
+    ("FK107", lambda: np.any(untyped >= 0), r"fk.any\(conditions\)"),
     ("FK201", lambda: x <= "one", "1/255"),
     ("FK201", lambda: x <= "1e99999999", "1/255"),
     ("FK201", lambda: x <= "1/2/3", "1/255"),
@@ -109,6 +117,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("FK308", lambda: fk.var((1, 2), labels="ab"), "distinct"),
     ("FK309", lambda: x.roh, "rho, theta"),
     ("FK309", lambda: y["rho"], "labels"),
+    ("FK309", lambda: cast(Any, y).argmax(), r"fk.argmax\(x\)"),
     ("FK310", lambda: fk.var((1, 0)), "net.input"),
     ("FK310", lambda: fk.var("12"), "net.input"),  # type: ignore[arg-type]
     ("FK310", lambda: fk.var(2.5), "net.input"),  # type: ignore[arg-type]
@@ -166,6 +175,7 @@ BAD: list[tuple[str, Callable[[], object], str]] = [
     ("FK506", lambda: fk.any(x), "comparison"),  # type: ignore[arg-type]
     ("FK506", lambda: fk.implies(x >= 0, True), "comparison"),  # type: ignore[arg-type]
     ("FK506", lambda: fk.all([]), "at least one"),
+    ("FK506", lambda: fk.implies(x >= 0, [x <= 1, safe]), r"fk.all\(\[...\]\)"),  # type: ignore[arg-type]
     ("FK507", lambda: spec([fk.l1(fk.var((1, 30))) <= 1], safe), "linf"),
     ("FK507", lambda: spec([box, *[fk.abs(y) >= k for k in range(1, 9)]], safe), "linf"),
     ("FK508", lambda: nested(rho, 120), "fk.max"),
@@ -277,6 +287,23 @@ def test_numpys_numbers_and_arrays_may_stand_on_the_left() -> None:
     for made in (half * x, np.array([[half, half]]) * x, x * half):
         assert [list(form.terms.values()) for form in made.forms] == [[Q(1, 2)], [Q(1, 2)]]
     assert repr(half <= rho) == repr(np.array(0.5) <= rho) == repr(rho >= half)
+
+
+def test_numpys_operators_are_those_of_tensors() -> None:
+    """With an array on the left, which NumPy asks first, and with the same array as a tensor on the left."""
+    array, half = np.array([[0.5, -2.0]]), np.float32(0.5)
+    constants = fk.var((1, 2)) * 0 + array
+    pairs = [
+        (array + x, constants + x), (array - x, constants - x), (array * x, constants * x), (half - x, 0.5 - x),
+        (array @ x.T, constants @ x.T), (array <= x, constants <= x), (array < x, constants < x),
+        (array >= x, constants >= x), (array > x, constants > x), (array == x, x == constants),
+        (array != x, x != constants), (x / array, x * [2, "-1/2"]),
+    ]  # fmt: skip
+    assert [repr(made) for made, _ in pairs] == [repr(wanted) for _, wanted in pairs]
+    values = [(made.forms, wanted.forms) for made, wanted in pairs if not hasattr(made, "formulas")]
+    assert [[dict(f.terms) | {"": f.constant} for f in made] for made, _ in values] == [
+        [dict(f.terms) | {"": f.constant} for f in wanted] for _, wanted in values
+    ]
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(0, 12))
