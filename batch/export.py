@@ -73,6 +73,9 @@ def _json(store: Store, run: Run, path: Path) -> None:
 def _parquet(store: Store, run: Run, path: Path) -> None:
     arrow: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
-    rows = table(store, run)
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    parquet.write_table(arrow.table(columns), path)
+    types = {"str": arrow.string(), "float": arrow.float64(), "int": arrow.int64()}
+    # The same types whatever the rows are: a column without a value, or no row at all, says nothing about its own.
+    schema = arrow.schema([(field.name, types[str(field.type).partition(" ")[0]]) for field in fields(Result)])
+    place = io.BytesIO()
+    parquet.write_table(arrow.Table.from_pylist(table(store, run), schema=schema), place)
+    SystemDisk().create(path, place.getvalue())
