@@ -120,15 +120,18 @@ class Validator:
         except (Unreplayable, MalformedProperty, OSError) as error:
             return Judgement(Standing.UNSUPPORTED, str(error))
         try:
-            outputs = self._run(row, prop, inputs)
+            outputs = self.outputs(row, prop, inputs)
         except (Unreplayable, RuntimeFailure, FarkasError, OSError) as error:
             return Judgement(Standing.UNSUPPORTED, str(error))
         if outputs is None:
             return Judgement(Standing.INVALID, "an output of the run is not finite")
         return _judged(prop, inputs, outputs, printed, rules)
 
-    def _run(self, row: Row, prop: Property, inputs: Numbers) -> Numbers | None:
-        """The outputs that the property speaks of; None if one is not finite."""
+    def outputs(self, row: Row, prop: Property, inputs: Numbers) -> Numbers | None:
+        """The outputs that the property speaks of, of the run at these inputs; None if one is not finite.
+
+        Raises Unreplayable or FarkasError.
+        """
         import numpy as np
 
         point = np.array([_float32(value) for value in inputs], dtype=np.float32)

@@ -5,9 +5,10 @@ property declares its tensors real.  Farkas's own bounds are taken where the che
 product (`--trust crown`); no solver's word is.  Nothing depends on the category or on the names of files.
 
 A `sat` is said only if its text, as it is printed, is accepted by a replay under the rules (farkas.batch.validation),
-that is on onnxruntime with its default options.  Where an interval of the property is a single number that is no
-binary32 number, the printed input is that number, which every reader rounds to the same input and which lies in the
-box as printed.  The engine ends RESERVE_S before the timeout; `run_instance.sh` kills at the timeout.
+that is on onnxruntime with its default options, whose outputs are printed.  Where an interval of the property is a
+single number that is no binary32 number, the printed input is that number, which every reader rounds to the same input
+and which lies in the box as printed.  The engine ends RESERVE_S before the timeout; `run_instance.sh` kills at the
+timeout.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 os.environ.update(dict.fromkeys(THREADS, "1"))  # before NumPy is loaded
 
 import time  # noqa: E402
-from fractions import Fraction  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from farkas.batch.records import Row  # noqa: E402
@@ -28,6 +28,9 @@ from farkas.batch.suites import BadSuite, networks, query  # noqa: E402
 from farkas.process import OutOfTime, alarm, started  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farkas.batch.validation import Validator
     from farkas.engine.verdict import Violated
     from farkas.questions import Question
 
@@ -63,7 +66,7 @@ def answer(row: Row, start: float) -> str:
     """The text of the results file."""
     from farkas import api
     from farkas.engine.verdict import Holds, Reason, Violated
-    from farkas.ir.errors import FarkasError
+    from farkas.ir.errors import FarkasError, UnsupportedOperator
 
     limit = row.timeout_s - RESERVE_S
     try:
@@ -84,7 +87,7 @@ def answer(row: Row, start: float) -> str:
         return "unknown\n"
     except FarkasError as error:
         print(f"run_instance: {error}", file=sys.stderr)
-        return "unknown\n" if isinstance(error, api.Unsupported) else "error\n"
+        return "unknown\n" if isinstance(error, api.Unsupported | UnsupportedOperator) else "error\n"
 
 
 def accepted(row: Row, question: Question, verdict: Violated) -> str:
@@ -92,7 +95,7 @@ def accepted(row: Row, question: Question, verdict: Violated) -> str:
     from farkas.batch.validation import RULES, Standing, Validator
 
     validator = Validator()
-    texts = printed(question, verdict)
+    texts = [*printed(row, question, verdict, validator), verdict.witness]
     judged = [(validator.judge_text(row, text, RULES["2026"]), text) for text in texts]
     for standing in (Standing.CORRECT, Standing.UP_TO_TOLERANCE, Standing.UNSUPPORTED):
         for judgement, text in judged:
@@ -102,18 +105,29 @@ def accepted(row: Row, question: Question, verdict: Violated) -> str:
     return "unknown\n"
 
 
-def printed(question: Question, verdict: Violated) -> list[str]:
-    """The counterexample with the property's own numbers where it fixes an input, and as it is."""
+def printed(row: Row, question: Question, verdict: Violated, validator: Validator) -> Iterator[str]:
+    """The counterexample with the property's own numbers where it fixes an input (and where another one is tied to
+    that), and the outputs of a run with default options; then with those numbers at fixed inputs alone."""
+    from farkas.batch.validation import Unreplayable
+    from farkas.ir.errors import FarkasError
     from farkas.specs.vnnlib2_assignment import write_assignment
     from farkas.specs.witness import write_witness
 
     replay = verdict.replay
-    ends = zip(replay.case.lower, replay.inputs, replay.case.upper, strict=True)
-    inputs: list[Fraction] = [low if low == high else value for low, value, high in ends]
-    outputs = replay.runtime_outputs or replay.outputs
-    if question.document is not None:
-        return [write_assignment(question.document, inputs, outputs), verdict.witness]
-    return [write_witness(inputs, outputs), verdict.witness]
+    ends = list(zip(replay.case.lower, replay.inputs, replay.case.upper, strict=True))
+    fixed = {value: low for low, value, high in ends if low == high}
+    tied = [fixed.get(value, value) for value in replay.inputs]
+    alone = [low if low == high else value for low, value, high in ends]
+    for inputs in (tied, alone):
+        try:
+            outputs = validator.outputs(row, question.property, inputs)
+        except (Unreplayable, FarkasError):
+            outputs = None
+        values = outputs or replay.runtime_outputs or replay.outputs
+        if question.document is None:
+            yield write_witness(inputs, values)
+        else:
+            yield write_assignment(question.document, inputs, values)
 
 
 def run(row: Row, results: Path, start: float) -> int:

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from farkas.batch.records import Row
 from farkas.batch.validation import RULES, Standing, Validator
-from tests.farkas.queries import ROOT, files, prop, wide
+from tests.farkas.queries import ROOT, files, model, prop, wide
 
 SCRIPTS = ROOT / "vnncomp"
 
@@ -74,6 +75,16 @@ def test_a_fixed_input_is_printed_as_the_property_has_it(instance: Path) -> None
     assert Validator().judge(row, instance / "out.txt", RULES["2026"]).standing is Standing.CORRECT
 
 
+def test_an_input_that_is_tied_to_a_fixed_one_is_printed_like_it(instance: Path) -> None:
+    text = TWO.format(relation="", gap="-0.25").replace("-0.5", "0.3").replace("0.5", "0.3")
+    (instance / "tied.vnnlib").write_text(text)
+    onnx = "[('f', 'absolute.onnx'), ('g', 'absolute.onnx')]"
+    lines = run(instance, onnx, "tied.vnnlib")
+    assert lines[lines.index("X real [1,1]") + 1] == lines[lines.index("V real [1,1]") + 1] == "0.3"
+    row = Row(0, "c", onnx, "tied.vnnlib", str(instance), 20.0)
+    assert Validator().judge(row, instance / "out.txt", RULES["2026"]).standing is Standing.CORRECT
+
+
 TWO = """(vnnlib-version <2.0>)
 (declare-network f (declare-input X real [1,1]) (declare-output Y real [1,1]))
 (declare-network g {relation} (declare-input V real [1,1]) (declare-output W real [1,1]))
@@ -132,6 +143,12 @@ def test_what_is_missing_is_skipped_or_an_error(instance: Path) -> None:
     assert run(instance, "nothing.onnx", "unsat.vnnlib") == ["error"]
     (instance / "bad.vnnlib").write_text("(assert")
     assert run(instance, "absolute.onnx", "bad.vnnlib") == ["error"]
+
+
+def test_what_is_not_supported_is_unknown(instance: Path) -> None:
+    sigmoid = helper.make_node("Sigmoid", ["x"], ["y"])
+    (instance / "smooth.onnx").write_bytes(model([sigmoid], {}))
+    assert run(instance, "smooth.onnx", "unsat.vnnlib") == ["unknown"]
 
 
 @pytest.mark.parametrize("name", ["install_tool.sh", "prepare_instance.sh", "run_instance.sh"])
