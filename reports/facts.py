@@ -103,6 +103,18 @@ class Entry:
             return "not run"
         return "" if self.is_decided else self.row.reason or self.row.verdict
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the answer should know besides: that a property asks nothing, that inputs were rounded."""
+        statistics = {} if self.attempt is None else self.attempt.details.get("statistics") or {}
+        found = [str(warning) for warning in statistics.get("warnings") or ()]
+        off_grid = statistics.get("off_grid") or 0
+        if off_grid:
+            found.append(
+                f"{off_grid} single numbers of the input set are no binary32 numbers and mean the nearest ones"
+            )
+        return found
+
     def file(self, kind: str) -> str | None:
         """The SHA-256 of a stored file."""
         files = () if self.attempt is None else self.attempt.files

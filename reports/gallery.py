@@ -17,6 +17,7 @@ from farkas.reports.witnesses import Shown, shown
 from farkas.specs.witness import exact_decimal
 
 MOST = 24  # witnesses that are shown
+MOST_COLUMNS = 4000  # of the picture of a long vector
 BARS = 40  # entries that have a bar of their own
 WIDTH, ROW, NAME, VALUE = 430, 17, 92, 88
 Values = Sequence[Fraction]
@@ -145,7 +146,7 @@ def _ranges(found: Shown) -> Markup:
 
 def _strip(found: Shown) -> Markup:
     """Where each of many inputs lies within its interval, as thin columns; and the most changed ones."""
-    if not found.clean:
+    if not found.clean or len(found.inputs) > MOST_COLUMNS:
         return el("p", f"{len(found.inputs)} input values; they lie in the store.", class_="none")
     count, height = len(found.inputs), 60
     half = [max(u - c, c - l) for l, c, u in zip(found.lower, found.clean, found.upper, strict=True)]

@@ -80,8 +80,9 @@ def _basis(entry: Entry) -> Child:
     return [entry.reason, said, *known]
 
 
-def environment(report: Report) -> Markup:
-    """What it ran on, what was asked by content, and how to look at a proof without this program's word."""
+def environment(report: Report, place: str) -> Markup:
+    """What it ran on, what was asked by content, and how to look at a proof without this program's word; place: of the
+    store's files."""
     values = report.run.environment
     facts = list(_facts(report, values))
     packages = ", ".join(f"{name} {version}" for name, version in sorted(values.get("packages", {}).items()))
@@ -89,7 +90,7 @@ def environment(report: Report) -> Markup:
     listed = el("dl", *(join(el("dt", name), el("dd", told)) for name, told in facts), class_="facts")
     check = el("p", "A certificate is checked without the engine that found it by ",
                el("code", "farkas check CERTIFICATE --network NET.onnx --property QUERY.vnnlib"),
-               "; the certificates lie in the store under the digests below.")  # fmt: skip
+               f"; files lie beside the store, in {place}, under the digests below: ab/abcd... .")  # fmt: skip
     return section("environment", "Environment and digests", listed, check, _digests(report))
 
 

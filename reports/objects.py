@@ -58,7 +58,7 @@ def _instance(entry: Entry) -> dict[str, Any]:
         "answer": None if row is None else {
             "verdict": row.verdict, "reason": row.reason, "evidence": row.evidence, "semantics": row.semantics,
             "message": row.message, "wall_s": row.wall_s, "cpu_s": row.cpu_s, "peak_mb": row.peak_mb,
-            "leaves": row.leaves, "boxes": row.boxes, "checked": is_independent(entry),
+            "leaves": row.leaves, "boxes": row.boxes, "checked": is_independent(entry), "warnings": entry.warnings,
             "certificate": entry.file("certificate"), "witness": entry.file("witness"),
         },
         "other": None if other is None else {"verdict": other.verdict, "time_s": other.time_s,

@@ -41,7 +41,7 @@ def page(report: Report, store: Store) -> str:
         ("radii", "Radii", curves(report, sources)),
         ("searches", "Searches", searches(report, store, sources, searched)),
         ("witnesses", "Witnesses", gallery(report, store, sources, pictured)),
-        ("environment", "Environment", environment(report)),
+        ("environment", "Environment", environment(report, f"{store.path.name}.files")),
     ]
     found = [(name, title, part) for name, title, part in parts if part is not None]
     links = [el("li", el("a", title, href=f"#{name}")) for name, title, _ in found]

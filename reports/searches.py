@@ -64,7 +64,9 @@ def _one(entry: Entry, store: Store, sources: Sources) -> Markup:
 
 def _work(statistics: dict[str, Any]) -> list[str]:
     """By which ways the time was spent."""
-    arms = [f"{arm['name']} {arm['time_s']:.2f} s" for arm in statistics.get("arms") or () if arm["time_s"] >= 0.005]
+    arms = [
+        f"{arm['name']} {arm['time_s']:.2f} s" for arm in statistics.get("arms") or () if arm.get("time_s", 0) >= 0.005
+    ]
     if (statistics.get("attack_s") or 0) >= 0.005:
         arms.append(f"attack {statistics['attack_s']:.2f} s")
     counts = [(statistics.get("boxes"), "boxes"), (statistics.get("leaves"), "leaves"),

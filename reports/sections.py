@@ -11,6 +11,7 @@ from farkas.reports.markup import Child, Markup, el, join
 from farkas.reports.plots import number
 from farkas.reports.words import EVIDENCE, SIGN, STANDING, arithmetic, meaning
 
+MOST_WARNINGS = 12
 CLASS = {standing: standing.value.replace(" ", "-") for standing in Standing}
 
 
@@ -20,16 +21,14 @@ def section(name: str, title: str, *children: Child, intro: Child = None) -> Mar
     return el("section", el("h2", title, id=f"{name}-h"), lead, *children, id=name, aria_labelledby=f"{name}-h")
 
 
-def table(caption: Child, head: Sequence[Child], rows: Iterable[Sequence[Markup]], **attributes: object) -> Markup:
-    """A table whose cells are made by `cell` and `th`."""
+def table(caption: str, head: Sequence[Child], rows: Iterable[Sequence[Markup]], **attributes: object) -> Markup:
+    """A table whose cells are made by `cell` and `th`; class_: `narrow` or `plain` for one that need not scroll."""
     columns = [name if isinstance(name, Markup) and name.startswith("<th") else th(name) for name in head]
     body = el("tbody", *(el("tr", *row) for row in rows))
     found = el("table", el("caption", caption), el("thead", el("tr", *columns)), body, **attributes)
-    return el("div", found, class_="wide", tabindex="0", role="region", aria_label=_plain(caption))
-
-
-def _plain(caption: Child) -> str | None:
-    return caption if isinstance(caption, str) and not isinstance(caption, Markup) else None
+    if attributes.get("class_") in ("narrow", "plain"):
+        return el("div", found, class_="wide")
+    return el("div", found, class_="wide", tabindex="0", role="region", aria_label=caption)  # scrolls: by keys as well
 
 
 def th(name: Child, class_: str | None = None, **attributes: object) -> Markup:
@@ -129,7 +128,26 @@ def _decided(report: Report) -> Markup:
     if not rows:
         return el("div", el("h3", "Decided"), el("p", "Nothing.", class_="none"))
     head = ["answer", "evidence", th("n", "num")]
-    return el("div", el("h3", "Decided, and on what evidence"), table("Evidence of the answers", head, rows))
+    shown = table("Evidence of the answers", head, rows, class_="plain")
+    return el("div", el("h3", "Decided, and on what evidence"), shown, _warnings(report))
+
+
+def _warnings(report: Report) -> Markup | None:
+    """What was said beside answers, each with how often and where first."""
+    places: dict[str, list[Entry]] = {}
+    for entry in report.entries:
+        for warning in entry.warnings if entry.is_decided else ():
+            places.setdefault(warning, []).append(entry)
+    if not places:
+        return None
+    items = []
+    for warning, entries in sorted(places.items(), key=lambda item: -len(item[1]))[:MOST_WARNINGS]:
+        first = f"{entries[0].network} {entries[0].query}"
+        where = first if len(entries) == 1 else f"{len(entries)} answers, {first} first"
+        items.append(el("li", warning, el("span", f" ({where})", class_="small")))
+    more = len(places) - len(items)
+    rest = el("p", f"and {more} more, in report.json", class_="small") if more > 0 else None
+    return el("div", el("h4", "Said beside these answers"), el("ul", *items, class_="said"), rest)
 
 
 def _open(report: Report) -> Markup:
@@ -142,7 +160,7 @@ def _open(report: Report) -> Markup:
     if not rows:
         return el("div", el("h3", "Open"), el("p", "Nothing: every instance is decided.", class_="none"))
     head = ["reason", "meaning", th("n", "num")]
-    return el("div", el("h3", "Open, and why"), table("Why instances are not decided", head, rows))
+    return el("div", el("h3", "Open, and why"), table("Why instances are not decided", head, rows, class_="plain"))
 
 
 def categories(report: Report) -> Markup:

@@ -8,6 +8,7 @@ from farkas.batch.store import Store
 from farkas.reports.facts import Report, Standing, collect
 from farkas.reports.figures import by_evidence, by_reason, correctness, figures, headline
 from farkas.reports.recorded import Answer, Recorded
+from farkas.reports.sections import evidence
 from tests.reports.made import answer, report, row, run
 
 CHECKED = {"evidence": "certified", "details": {"check": "accepted"}}
@@ -95,3 +96,13 @@ def test_only_two_decided_answers_disagree(tmp_path: Path, here: str, there: str
     assert found.entries[0].disagreement == expected
     assert bool(found.disputed) == bool(expected)
     assert ("one of the two is wrong" in correctness(found)) == bool(expected)
+
+
+def test_what_is_said_beside_an_answer_is_told(tmp_path: Path) -> None:
+    details = {"statistics": {"warnings": ["case 0 is contradictory: vacuous"], "off_grid": 3}}
+    told = report(tmp_path, [row(0)], [answer("unsat", details=details)])
+    assert told.entries[0].warnings == [
+        "case 0 is contradictory: vacuous",
+        "3 single numbers of the input set are no binary32 numbers and mean the nearest ones",
+    ]
+    assert "case 0 is contradictory: vacuous" in evidence(told)
