@@ -15,11 +15,26 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 def tree(pid: int) -> Iterator[int]:
     """A process and all its living descendants."""
     yield pid
+    for child in children(pid):
+        yield from tree(child)
+
+
+def children(pid: int) -> Iterator[int]:
+    """The processes that a process has started, or that have come to it when their parents ended."""
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):
-                for child in Path(f"/proc/{pid}/task/{thread}/children").read_text(encoding="ascii").split():
-                    yield from tree(int(child))
+                yield from map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text(encoding="ascii").split())
+
+
+def variable(pid: int, name: str) -> str:
+    """A variable of the environment that a program was started with; "" where there is none."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    mark = f"{name}=".encode()
+    return next((entry[len(mark) :].decode(errors="replace") for entry in entries if entry.startswith(mark)), "")
 
 
 def resident(pid: int) -> int:

@@ -53,6 +53,7 @@ OTHERS = ("farkas.api", "farkas.report", "onnxruntime", "networkx", "highspy")
 LATER = ("z3", "ortools.sat.python.cp_model")  # once a worker has needed them
 CALM_S = 2.0  # of the limits of all workers has to be left while the parent imports one of them
 SENT = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)  # by others, or the kernel
+MARK = "FARKAS_TASK"  # in the environment of all programs that a worker starts
 NEAR = 0.9  # of its limit
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -67,6 +68,7 @@ class Worker:
     oom_kills: int | None
     end: End = End.ITSELF
     resident: int = 0
+    peak: int = 0
 
 
 class Zygote:
@@ -126,6 +128,7 @@ class Zygote:
     def _watch(self) -> None:
         """Ends what has exceeded a limit."""
         now = time.monotonic()
+        orphans = self._orphans()
         for worker in self._workers.values():
             limits = worker.task.limits
             if worker.end is not End.ITSELF:
@@ -133,8 +136,9 @@ class Zygote:
             if now - worker.started > limits.wall_s:
                 self._end(worker, End.WALL)
                 continue
-            family = list(procfs.tree(worker.pid))
+            family = [pid for root in (worker.pid, *orphans.get(worker.task.id, ())) for pid in procfs.tree(root)]
             worker.resident = sum(map(procfs.resident, family))
+            worker.peak = max(worker.peak, worker.resident)
             if limits.memory_bytes is not None and worker.resident > limits.memory_bytes:
                 self._end(worker, End.MEMORY)
             elif limits.cpu_s is not None and sum(map(procfs.cpu_seconds, family)) > limits.cpu_s:
@@ -165,7 +169,7 @@ class Zygote:
                 os.killpg(pid, signal.SIGKILL)
             self._end_orphans()
             code = os.waitstatus_to_exitcode(status)
-            cpu, peak = usage.ru_utime + usage.ru_stime, max(usage.ru_maxrss * 1024, worker.resident)
+            cpu, peak = usage.ru_utime + usage.ru_stime, max(usage.ru_maxrss * 1024, worker.peak)
             end = _ended_by(worker, code, cpu, peak)
             self._send(asdict(Outcome(worker.task.id, code, end, wall, cpu, peak)))
 
@@ -179,9 +183,19 @@ class Zygote:
                 import_module(self._wished.pop())
                 gc.freeze()
 
+    def _orphans(self) -> dict[str, list[int]]:
+        """By task: the processes that have outlived the one that started them, and so come to this one."""
+        found: dict[str, list[int]] = {}
+        for pid in procfs.children(os.getpid()):
+            if pid not in self._workers:
+                found.setdefault(procfs.variable(pid, MARK), []).append(pid)
+        return found
+
     def _end_orphans(self) -> None:
         """Kills what ended workers have left in sessions of their own: it has come back to this process."""
-        own = {pid for worker in self._workers for pid in procfs.tree(worker)}
+        orphans, tasks = self._orphans(), {worker.task.id for worker in self._workers.values()}
+        roots = [*self._workers, *(pid for task in tasks for pid in orphans.get(task, ()))]
+        own = {pid for root in roots for pid in procfs.tree(root)}
         for pid in list(procfs.tree(os.getpid()))[1:]:
             if pid not in own:
                 with contextlib.suppress(ProcessLookupError):
@@ -242,6 +256,7 @@ def _work(task: Task, wish: int) -> NoReturn:
     code, known = FAILED, [name for name in LATER if name in sys.modules]
     try:
         os.setsid()
+        os.environ[MARK] = task.id
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _redirect(Path(task.folder))
         _limit(task)

@@ -142,6 +142,59 @@ def test_a_command_is_a_task_too(pool: Pool, tmp_path: Path) -> None:
     assert (printed(tmp_path / "command", "stdout"), printed(tmp_path / "command", "stderr")) == ("out\n", "err\n")
 
 
+BURN = "while True: pass"
+HOARD = "import os, time; os.fork(); os.fork(); held = bytearray(b'x') * (120 << 20); time.sleep(60)"  # 480 MB
+
+
+@pytest.mark.parametrize(
+    ("program", "limits", "end"),
+    [
+        (BURN, Limits(30.0, cpu_s=0.6), End.CPU),
+        (HOARD, Limits(30.0, memory_bytes=300 << 20), End.MEMORY),
+        (BURN, Limits(1.0), End.WALL),
+    ],
+)
+@pytest.mark.parametrize("as_child", [True, False], ids=["child", "orphan"])
+def test_the_limits_of_a_command_hold_for_all_that_it_starts(
+    program: str, limits: Limits, end: End, as_child: bool, tmp_path: Path
+) -> None:
+    """Also for what leaves its session and its parent, and for several processes of which none is too large."""
+    start = f'setsid "{sys.executable}" -c "$0" & echo $! > pid; '
+    words = f"{start} wait" if as_child else f"({start}); sleep 60"
+    place = tmp_path / "command"
+    place.mkdir()
+    with Pool(warm=False) as pool:
+        pool.start(Task("c", str(place), limits, command=("sh", "-c", f"cd {place}; {words}", program)))
+        while not (found := pool.wait(20.0)):
+            pass
+        assert found[0].end is end
+        assert found[0].wall_s < limits.wall_s + 1.0
+        if end is not End.WALL:
+            assert found[0].wall_s < 10
+        gone(int((place / "pid").read_text()))
+
+
+def test_what_a_running_command_has_left_to_itself_lives_as_long_as_the_command(tmp_path: Path) -> None:
+    """And no longer; that another task ends is no concern of it."""
+    place = tmp_path / "command"
+    place.mkdir()
+    words = f"cd {place}; (setsid sleep 60 & echo $! > pid); while [ ! -e stop ]; do sleep 0.02; done"
+    with Pool(warm=False) as pool:
+        pool.start(Task("c", str(place), Limits(30.0), command=("sh", "-c", words)))
+        deadline = time.monotonic() + 10
+        while not (place / "pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        pid = int((place / "pid").read_text())
+        for _ in range(2):
+            assert run(pool, tmp_path, "decided").code == 0
+        assert drivers.start_of(pid)
+        (place / "stop").touch()
+        while not (found := pool.wait(5.0)):
+            pass
+        assert (found[0].id, found[0].code) == ("c", 0)
+        gone(pid)
+
+
 def test_leaving_the_pool_kills_what_still_runs(tmp_path: Path) -> None:
     with Pool(warm=False) as pool:
         arguments = {"property": str(tmp_path / "q"), "timeout_s": 0.5}
