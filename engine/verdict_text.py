@@ -6,6 +6,7 @@ The values of a witness are cut, not rounded: 0.299999982... for the binary32 nu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
@@ -50,11 +51,18 @@ def rows(verdict: Verdict) -> list[Row]:
         case Violated():
             found += [("evidence", verdict.evidence), *_executions(verdict)]
         case Unknown():
-            found += [("reason", f"{verdict.reason.value} ({verdict.detail})")]
+            found += [("reason", f"{verdict.reason.value} ({verdict.detail})"), *_words_to_take(verdict)]
         case _ as never:
             assert_never(never)
     found.append(("time", f"{verdict.statistics.time_s:.2f} s"))
     return [*found, *(("warning", warning) for warning in verdict.warnings)]
+
+
+def _words_to_take(verdict: Unknown) -> Iterator[Row]:
+    """What the detail says to options of the command line, for those who ask in Python."""
+    names = re.findall(r"--trust ([\w-]+)", verdict.detail)
+    if names:
+        yield "in Python", f"trust={names}"
 
 
 def _executions(verdict: Violated) -> Iterator[Row]:

@@ -54,6 +54,8 @@ def test_proofs_and_open_questions_say_what_they_rest_on(identity: fk.Network) -
         "<Unknown: semantics real, reason gap (x < y & z), time 0.00 s, warning vacuous: <nothing>>"
     )
     assert cells(unknown._repr_html_())["warning"] == "vacuous: <nothing>"
+    uncertified = Unknown(Reason.UNCERTIFIED, "accept them with --trust crown --trust cp-sat", Semantics.REAL)
+    assert "in Python trust=['crown', 'cp-sat']," in repr(uncertified)
 
 
 def test_of_many_values_a_line_tells_some_and_a_table_the_range(identity: fk.Network) -> None:
