@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SILENT_S = 120.0
+FETCH_S = 600.0  # for the files of a task to arrive
 PATIENCE_S = 60.0  # before people are told that no worker has come yet
 CLOSE_S = 5.0
 CONNECT_S = 5.0
@@ -143,7 +144,7 @@ class Cluster:
         for member in self._answered(0.0 if found else timeout_s):
             found += self._hear(member)
         for member in self._silent():
-            found += self._lose(member, f"nothing was heard of it for {SILENT_S:.0f} s")
+            found += self._lose(member, f"nothing was heard of it for {time.monotonic() - member.heard:.0f} s")
         if not self._fit() and time.monotonic() - self._since > PATIENCE_S:
             self._listener.say("the cluster has given no worker yet; waiting for one")
             self._since = time.monotonic()
@@ -210,19 +211,23 @@ class Cluster:
         return [_kept(answer, task)]
 
     def _welcome(self, member: Member, about: About) -> None:
+        is_new = about.node not in self._about
         member.place, member.call = about.node, None
         self._about[about.node], self._available[about.node] = about, about.available
         if about.code == self._code:
             return
         member.is_unfit = True
-        versions = f"{about.code[:12]}, here {self._code[:12]}"
-        self._listener.say(f"a worker has another version of farkas ({versions}) and gets nothing to do")
+        if is_new:
+            versions = f"{about.code[:12]}, here {self._code[:12]}"
+            self._listener.say(f"a machine has another version of farkas ({versions}) and gets nothing to do")
         if all(one.is_unfit for one in self._members):
             raise BadCluster(f"--cluster {self._address}: no worker has this version of farkas; install it there")
 
     def _silent(self) -> Iterator[Member]:
+        """Those who have not said for too long how their task is."""
         now = time.monotonic()
-        yield from [one for one in self._members if one.task is not None and now - one.heard > SILENT_S]
+        busy = [member for member in self._members if member.task is not None]
+        yield from [one for one in busy if now - one.heard > (SILENT_S if one.is_begun else FETCH_S)]
 
     def _is_task_error(self, error: Exception) -> bool:
         return isinstance(error, self._ray.exceptions.RayTaskError)
