@@ -23,6 +23,7 @@ os.environ.update(dict.fromkeys(THREADS, "1"))  # before NumPy is loaded
 import time  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+from farkas.batch.procfs import cores  # noqa: E402
 from farkas.batch.records import Row  # noqa: E402
 from farkas.batch.suites import BadSuite, networks, query  # noqa: E402
 from farkas.process import OutOfTime, alarm, started  # noqa: E402
@@ -75,7 +76,7 @@ def answer(row: Row, start: float) -> str:
             question = api.load_question(nets, query(row))
             mode = {net.semantics for net in nets.values()}.pop()
             left = max(0.0, limit - (time.monotonic() - start))
-            verdict = api.verify(nets, question, timeout=left, semantics=mode, trust=("crown",))
+            verdict = api.verify(nets, question, timeout=left, semantics=mode, trust=("crown",), threads=cores())
             if isinstance(verdict, Holds):
                 return "unsat\n"
             if isinstance(verdict, Violated):
