@@ -81,7 +81,8 @@ def _missing(entry: Entry, samples: Sequence[Sample]) -> Markup:
         return plots.nothing("No bound of an open piece was recorded often enough for a curve.")
     x = plots.across(0, max(samples[-1][0], entry.row.wall_s if entry.row else 0.0), WIDTH, "seconds")
     sizes = [value for _, value in values]
-    y = plots.upward(min(sizes) / 1.5, max(sizes) * 1.5, HEIGHT, "missing margin", log=True)
+    spread = max(1.5, (10 * min(sizes) / max(sizes)) ** 0.5)  # at least a power of ten is shown: noise is no progress
+    y = plots.upward(min(sizes) / spread, max(sizes) * spread, HEIGHT, "missing margin", log=True)
     line = plots.line(plots.steps([(x.at(time), y.at(value)) for time, value in values]), "line l1")
     told = f"From {plots.number(sizes[0])} to {plots.number(sizes[-1])} within {values[-1][0]:.1f} s."
     title = f"What the worst open piece of {entry.query} lacks"

@@ -83,8 +83,7 @@ def verdict(report: Report) -> Markup:
         for e in report.wrong
     ]
     wrong += [
-        el("li", el("strong", f"{e.category}: {e.network} {e.query}"), f" {e.disagreement} (one of the two is wrong)")
-        for e in report.disputed
+        el("li", el("strong", f"{e.category}: {e.network} {e.query}"), f" {e.disagreement}") for e in report.disputed
     ]
     note = el("div", el("p", correctness(report)), el("ul", *wrong) if wrong else None,
               class_="note bad" if wrong else "note", role="status")  # fmt: skip

@@ -17,7 +17,7 @@ STANDING = {
 
 EVIDENCE = {
     CERTIFIED: "the small independent checker accepted the written proof",
-    CHECKABLE: "a complete proof tree, its leaves closed by outward-rounded bounds; the checker was not run (--certify)",
+    CHECKABLE: "a complete proof tree, its leaves closed by outward-rounded bounds; not checked (--certify)",
     REPLAYED: "the violating input was executed, in the stated arithmetic and without tolerance",
     TRUSTED: "the word of a solver that no checker confirms, accepted on request",
 }
