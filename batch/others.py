@@ -65,7 +65,10 @@ class OtherPlan(Plan):
 def plan_of(command: str, ours: Plan) -> OtherPlan:
     """The plan for a command, with the limits of ours; raises BadCommand."""
     words(command, dict.fromkeys(PLACES, ""))
-    return OtherPlan(ours.timeout_s, ours.jobs, ours.memory_bytes, verifier="farkas.batch.others:run", command=command)
+    return OtherPlan(
+        ours.timeout_s, ours.jobs, ours.memory_bytes, again=ours.again, verifier="farkas.batch.others:run",
+        command=command,
+    )  # fmt: skip
 
 
 def words(command: str, values: Mapping[str, str]) -> list[str]:
