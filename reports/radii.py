@@ -108,7 +108,7 @@ def _asked(entry: Entry, semantics: str, sources: Sources) -> Asked | None:
     if entry.row is None or entry.row.semantics not in ("", semantics):
         return None
     try:
-        cases = sources.source(entry).question.property.cases
+        cases = sources.question(entry).property.cases
     except Unreadable:
         return None
     if len(cases) != 1 or not cases[0].lower:

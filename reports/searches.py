@@ -10,7 +10,7 @@ from farkas.reports import plots
 from farkas.reports.facts import Entry, Report, Standing
 from farkas.reports.markup import Markup, el
 from farkas.reports.sections import anchor, badge, section
-from farkas.reports.sources import Sources, Unreadable
+from farkas.reports.sources import Sources, Unreadable, input_labels
 from farkas.reports.trees import CUTS, Band, Trees, bands, read_trees
 from farkas.specs.query import Semantics
 from farkas.specs.ties import reduced
@@ -117,9 +117,9 @@ def _tree(entry: Entry, store: Store, sources: Sources) -> Markup | None:
     labels: Sequence[str] = ()
     inputs = None
     try:
-        source = sources.source(entry)
-        inputs = reduced(source.question.property, Semantics(entry.row.semantics)).property.inputs
-        labels = source.input_labels if inputs == len(source.input_labels) else ()
+        question = sources.question(entry)
+        inputs = reduced(question.property, Semantics(entry.row.semantics)).property.inputs
+        labels = input_labels(question) if inputs == question.property.inputs else ()
     except Unreadable:
         pass
     trees = read_trees(data, inputs)

@@ -7,7 +7,6 @@ property says only if both still have the content that the question is named by;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from farkas import api
@@ -21,6 +20,7 @@ from farkas.questions import Question
 from farkas.reports.facts import Entry
 
 LARGEST_NETWORK, LARGEST_PROPERTY = 64 << 20, 4 << 20  # bytes of files that are read for a report
+KEPT = 4  # networks in memory
 
 
 class Unreadable(Exception):
@@ -34,41 +34,48 @@ class Source:
     nets: dict[str, api.Network]
     question: Question
 
-    @cached_property
-    def input_labels(self) -> tuple[str, ...]:
-        """The names of the entries of X, as the property spells them."""
-        return self._labels("input", "X", self.question.property.inputs)
 
-    @cached_property
-    def output_labels(self) -> tuple[str, ...]:
-        """The names of the entries of Y."""
-        return self._labels("output", "Y", self.question.property.outputs)
+def input_labels(question: Question) -> tuple[str, ...]:
+    """The names of the entries of X, as the property spells them."""
+    return _labels(question, "input", "X", question.property.inputs)
 
-    def _labels(self, kind: str, letter: str, count: int) -> tuple[str, ...]:
-        document = self.question.document
-        if document is None:
-            return tuple(f"{letter}_{k}" for k in range(count))
-        return tuple(document.label(kind, k) for k in range(count))
+
+def output_labels(question: Question) -> tuple[str, ...]:
+    """The names of the entries of Y."""
+    return _labels(question, "output", "Y", question.property.outputs)
+
+
+def _labels(question: Question, kind: str, letter: str, count: int) -> tuple[str, ...]:
+    if question.document is None:
+        return tuple(f"{letter}_{k}" for k in range(count))
+    return tuple(question.document.label(kind, k) for k in range(count))
 
 
 class Sources:
-    """Reads the files of instances; a network that several share is read once."""
+    """Reads the files of instances; the networks read last are kept, for several instances share them."""
 
     def __init__(self, run: Run) -> None:
         self._plan = Plan(semantics=run.options.get("semantics", ""), options=run.options.get("options", {}))
         self._contents = Contents()
         self._nets: dict[Path, api.Network] = {}
 
+    def question(self, entry: Entry) -> Question:
+        """What the property of an instance says, without its networks; raises Unreadable."""
+        return self._read(entry, with_networks=False).question
+
     def source(self, entry: Entry) -> Source:
         """What an instance is about; raises Unreadable."""
+        return self._read(entry, with_networks=True)
+
+    def _read(self, entry: Entry, *, with_networks: bool) -> Source:
         row = entry.stored.row
         try:
             if self._plan.question(row, self._contents).key != entry.stored.question:
                 raise Unreadable("the files have changed since, or the options of the run are not those of the answer")
-            nets = {name: self._net(path) for name, path in networks(row)}
             if query(row).stat().st_size > LARGEST_PROPERTY:
                 raise Unreadable(f"the property is larger than {LARGEST_PROPERTY >> 20} MiB")
-            return Source(nets, load_question(nets, query(row)))
+            nets = {name: self._net(path) for name, path in networks(row)} if with_networks else {}
+            return Source(nets, load_question(nets or None, query(row)))
         except OSError as error:
             raise Unreadable(f"a file cannot be read: {error.strerror}") from error
         except FarkasError as error:
@@ -78,5 +85,7 @@ class Sources:
         if path not in self._nets:
             if path.stat().st_size > LARGEST_NETWORK:
                 raise Unreadable(f"the network is larger than {LARGEST_NETWORK >> 20} MiB")
+            while len(self._nets) >= KEPT:
+                del self._nets[next(iter(self._nets))]
             self._nets[path] = api.load(path)
         return self._nets[path]

@@ -19,7 +19,7 @@ from farkas.cli_show import atom_text
 from farkas.ir.errors import FarkasError
 from farkas.ir.execute import execute
 from farkas.reports.facts import Entry
-from farkas.reports.sources import Source, Sources, Unreadable
+from farkas.reports.sources import Source, Sources, Unreadable, input_labels, output_labels
 from farkas.specs.boxes import contains, nearest32
 from farkas.specs.errors import MalformedWitness
 from farkas.specs.query import Case, Property, Semantics
@@ -103,7 +103,7 @@ def _compared(plain: Shown, source: Source) -> Shown:
     case, atoms = _met(prop, inputs, outputs, semantics)
     clean = _middle(case, semantics)
     clean_outputs = _outputs(source, clean)
-    labels = source.input_labels, source.output_labels
+    labels = input_labels(source.question), output_labels(source.question)
     conditions = _conditions(prop, case, atoms, labels, (inputs, outputs), (clean, clean_outputs))
     shapes = [shape for net in source.nets.values() for _, shape in net.graph.inputs]
     return Shown(
