@@ -25,7 +25,7 @@ from farkas.batch.rows import row_of, summary
 from farkas.batch.stages import Stage
 from farkas.batch.store import BadStore, Store
 from farkas.batch.suites import DEFAULT_TIMEOUT_S, BadSuite, read_suite, select
-from farkas.batch.tasks import Limits, Task, last_line, printed
+from farkas.batch.tasks import NO_ROOM, End, Limits, Outcome, Task, last_line, printed
 from farkas.batch.workers import Workers
 
 PYTHON_LIMIT_S = 600.0
@@ -51,29 +51,50 @@ class Done:
     interrupted: bool
 
 
-def rows_of(suite: Path, store: Path) -> list[Row]:
-    """The instances of a suite; the specifications of a Python file are written beside the store.  Raises BadSuite."""
+def rows_of(
+    suite: Path, store: Path, memory_bytes: int | None = None, limit_s: float = PYTHON_LIMIT_S
+) -> list[Row]:  # fmt: skip
+    """The instances of a suite; raises BadSuite.
+
+    The specifications of a Python file are written beside the store; its process has so much memory and time.
+    """
     if suite.suffix != ".py" or suite.is_dir():
         return read_suite(suite)
     if not suite.is_file():
         raise BadSuite(f"{suite}: there is no such file")
     place = store.with_name(store.name + ".specs").resolve() / digest(str(suite.resolve()))[:12]
-    task = Task("suite", str(place / "work"), Limits(PYTHON_LIMIT_S), "farkas.batch.suites_python:collect",
-                {"file": str(suite.resolve()), "place": str(place)})  # fmt: skip
+    task = Task(
+        "suite", str(place / "work"), Limits(limit_s, limit_s, memory_bytes), "farkas.batch.suites_python:collect",
+        {"file": str(suite.resolve()), "place": str(place)},
+    )  # fmt: skip
     with Pool(warm=False) as pool:
         pool.start(task)
-        outcomes = pool.wait(1.0)
-        while not outcomes:
-            outcomes = pool.wait(1.0)
-    found = outcomes[0].result(Path(task.folder))
+        while not (ended := pool.wait(1.0)):
+            pass
+    found = ended[0].result(Path(task.folder))
     if found is None:
-        raise BadSuite(f"{suite}: its process ended: {last_line(printed(Path(task.folder), 'stderr'))}")
+        raise BadSuite(f"{suite}: its process ended without specifications: {_why(ended[0], Path(task.folder))}")
     if "error" in found:
         raise BadSuite(found["error"])
     return [
         Row(number, category, onnx, vnnlib, folder, DEFAULT_TIMEOUT_S)
         for number, (category, onnx, vnnlib, folder) in enumerate(found["rows"])
     ]
+
+
+def _why(outcome: Outcome, folder: Path) -> str:
+    """How the process of a Python file came to its end."""
+    match outcome.end:
+        case End.WALL | End.CPU:
+            return f"it took more than {outcome.wall_s:.0f} s"
+        case End.MEMORY | End.KERNEL:
+            return f"it took more memory than there is ({outcome.peak_bytes >> 20} MB)"
+        case End.ITSELF if outcome.code == NO_ROOM:
+            return f"no room for its specifications in {folder}"
+        case End.ITSELF:
+            return last_line(printed(folder, "stderr")) or f"exit code {outcome.code}"
+        case _:
+            return "it was killed from outside"
 
 
 def start(
@@ -143,9 +164,11 @@ def has_complaints(store: Store, run: str) -> bool:
     return any(row is not None and row.complaints for row in map(row_of, store.results(run)))
 
 
-def chosen(suite: Path, store: Path, filters: Sequence[str], every: int = 1) -> list[Row]:
+def chosen(
+    suite: Path, store: Path, filters: Sequence[str], every: int = 1, memory_bytes: int | None = None
+) -> list[Row]:  # fmt: skip
     """The instances of a suite that the filters leave, numbered anew."""
-    return select(rows_of(suite, store), filters, every)
+    return select(rows_of(suite, store, memory_bytes), filters, every)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace, store: Store, plan: Plan, words: list[str]) -
     from farkas.batch import command
     from farkas.batch.stages import Check
 
-    rows = command.chosen(args.suite, args.store, args.filter)
+    rows = command.chosen(args.suite, args.store, args.filter, memory_bytes=plan.memory_bytes)
     stages = (Check(),) if plan.certify else ()
     done = command.start(store, args.suite, rows, plan, resume=args.resume, stages=stages, cluster=_cluster(args),
                          watcher=lambda left: command.for_people(left, sys.stderr, live=not args.plain))  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from farkas.batch import procfs, zygote
+from farkas.batch import command, procfs, zygote
 from farkas.batch.bench import Bench
 from farkas.batch.outcomes import MANY, OFTEN
 from farkas.batch.plan import Plan
@@ -23,6 +23,7 @@ from farkas.batch.store import Store
 from farkas.batch.tasks import End, Limits, Outcome, Task
 from farkas.batch.workers import HERE as MACHINE
 from farkas.batch.workers import Place
+from tests.farkas.queries import absolute
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests.batch.misbehaving:"
@@ -403,3 +404,25 @@ def test_one_instance_never_takes_another_with_it(verifier: str, tmp_path: Path)
         assert all(verdict in ("error", "unknown", "timed-out") for verdict in verdicts(store, run))
         run, _ = bench(store, suite, "counting", again=True)
         assert verdicts(store, run) == ["unsat", "unsat"]
+
+
+SPEC = """
+import farkas as fk
+net = fk.load({path!r})
+x = fk.var(net.input)
+below = fk.Spec(given=[fk.between(-1, x, 1)], prove=net(x)[0, 0] <= 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("verifier", "verdict"), [("sleeps_natively", "timed-out"), ("burns_two_cores", "timed-out"), ("hoards", "unknown")]
+)
+def test_an_instance_of_a_python_file_keeps_the_limits_of_all(verifier: str, verdict: str, tmp_path: Path) -> None:
+    (tmp_path / "n.onnx").write_bytes(absolute())
+    (tmp_path / "suite.py").write_text(SPEC.format(path=str(tmp_path / "n.onnx")))
+    suite = command.rows_of(tmp_path / "suite.py", tmp_path / "s")
+    with Store.open(tmp_path / "s") as store:
+        run, _ = bench(store, suite, verifier, timeout_s=0.5, memory_bytes=400 << 20)
+        (result,) = store.results(run)
+    assert result.attempt is not None and result.attempt.verdict in (verdict, "timed-out")
+    assert result.attempt.wall_s < 0.5 + 0.75 + 1.0

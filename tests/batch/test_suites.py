@@ -159,3 +159,19 @@ def test_a_network_that_is_declared_equal_to_another_needs_no_file_of_its_own(tm
         Row(0, "c", "f=a.onnx;g=a.onnx", "two.vnnlib", str(tmp_path), 1.0),
     ]
     assert [[name for name, _ in networks(row)] for row in rows] == [["f"], ["f", "g"], ["f", "g"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("while True: pass", r"took more than [12] s"),
+        ("import time; time.sleep(60)", r"took more than [12] s"),
+        ("held = [bytearray(b'x') * (16 << 20) for _ in range(100)]", "MemoryError|more memory than there is"),
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed from outside"),
+    ],
+)
+def test_a_python_file_has_limits_like_an_instance(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(BadSuite, match=message):
+        command.rows_of(tmp_path / "bad.py", tmp_path / "store", memory_bytes=400 << 20, limit_s=1.5)
