@@ -93,6 +93,7 @@ class Bench:
         self._parked: list[tuple[Row, Question]] = []
         self._ending: list[Job] = []
         self._next_look = 0.0
+        self._peaks: dict[tuple[str, str], int] = {}  # by category and network, "" for all networks of a category
         self._room = Patience(self._clock, listener.say)
         self._room_for_workers = Patience(self._clock, listener.say)
         self._workers = workers or (lambda _: Local(plan.jobs, warm=plan.verifier == VERIFIER))
@@ -101,6 +102,8 @@ class Bench:
     def run(self, run: str, rows: Sequence[Row]) -> None:
         """Answers these instances of a run; raises KeyboardInterrupt when the user does, and all is written then."""
         self._kept(lambda _: self._clean())
+        for (category, onnx), peak in self._kept(lambda store: store.peaks()).items():
+            self._needed(category, onnx, peak)
         waiting = deque(rows)
         queue: list[schedule.Waiting] = []
         try:
@@ -155,7 +158,7 @@ class Bench:
                 return
         limit = self._plan.memory_bytes
         size = sum(path.stat().st_size for _, path in networks(row))
-        known_bytes = self._kept(lambda store: store.memory_of(row.category, row.onnx))
+        known_bytes = self._peaks.get((row.category, row.onnx)) or self._peaks.get((row.category, ""))
         waiting = schedule.Waiting(row.number, schedule.expected_bytes(known_bytes, size, limit))
         self._prepared[row.number] = Job(row, question, self._scratch / str(row.number), waiting)
         queue.append(waiting)
@@ -286,10 +289,16 @@ class Bench:
 
     def _enter(self, run: str, attempt: Attempt, question: Question | None, row: Row) -> None:
         self._kept(lambda store: store.finish(attempt, question))
+        self._needed(row.category, row.onnx, attempt.peak_bytes)
         self._next_look = 0.0
         if question is not None and self._kept(lambda store: store.is_contradictory(question.key)):
             self._listener.say(f"CONTRADICTION: {row.category}: {row.onnx} {row.vnnlib} is sat and unsat in this store")
         self._listener.done(Result(row, attempt.question, attempt, False))
+
+    def _needed(self, category: str, onnx: str, peak_bytes: int) -> None:
+        """Learns what an instance has needed."""
+        for key in ((category, onnx), (category, "")):
+            self._peaks[key] = max(self._peaks.get(key, 0), peak_bytes)
 
     # The machines
 

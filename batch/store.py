@@ -219,15 +219,13 @@ class Store:
         )  # fmt: skip
         return [self._run(row) for row in rows]
 
-    def memory_of(self, category: str, onnx: str) -> int | None:
-        """The most memory that an instance of this network, else of this category, has needed."""
-        for condition, values in (("i.category = ? AND i.onnx = ?", (category, onnx)), ("i.category = ?", (category,))):
-            found = self._sql.execute(
-                f"SELECT max(a.peak_bytes) FROM instance i JOIN attempt a ON a.id = i.attempt WHERE {condition}", values
-            ).fetchone()[0]
-            if found:
-                return int(found)
-        return None
+    def peaks(self) -> dict[tuple[str, str], int]:
+        """By category and network: the most memory that an instance has needed."""
+        rows = self._sql.execute(
+            "SELECT i.category, i.onnx, max(a.peak_bytes) FROM instance i JOIN attempt a ON a.id = i.attempt "
+            "GROUP BY i.category, i.onnx"
+        )
+        return {(category, onnx): peak for category, onnx, peak in rows if peak}
 
     def file_path(self, sha256: str) -> Path:
         """Where the file of that digest lies."""

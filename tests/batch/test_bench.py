@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from farkas.batch import command, procfs, zygote
+from farkas.batch import command, procfs, schedule, zygote
 from farkas.batch.bench import Bench
 from farkas.batch.outcomes import MANY, OFTEN
 from farkas.batch.plan import Plan
@@ -187,6 +187,25 @@ def test_how_often_an_instance_is_tried_again_depends_on_who_ended_it(end: str, 
         (result,) = store.results(run)
     assert result.attempt is not None and result.attempt.verdict in ("unknown", "error")
     assert len(workers.ids) == len(set(workers.ids)) == (tries if end == "outside" else 3 + tries)
+
+
+def test_what_an_instance_needs_is_expected_of_what_others_have_needed(tmp_path: Path) -> None:
+    """Its network's most, else its category's, in this run and in those before."""
+    suite = rows(tmp_path, 3)
+    (tmp_path / "m.onnx").write_bytes(b"another")
+    suite = [*suite[:2], replace(suite[2], onnx="m.onnx")]
+    with Store.open(tmp_path / "s") as store:
+        run = store.begin("suite", {}, {}, suite)
+        first = Bench(store, Plan(verifier=HERE + "counting"), "code", Ears())
+        first.run(run, suite[:1])
+        peak = first._peaks["c", "n.onnx"]
+        queue: list[schedule.Waiting] = []
+        later = Bench(store, Plan(verifier=HERE + "counting"), "code", Ears())
+        later.run(run, [])
+        for bench_ in (first, later):
+            for row in suite[1:]:
+                bench_._prepare(run, row, queue)
+        assert [waiting.bytes for waiting in queue] == [peak] * 4 and peak > 1 << 20
 
 
 def test_the_parent_of_all_workers_may_be_killed(tmp_path: Path) -> None:

@@ -301,3 +301,12 @@ def test_a_fact_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
     journal.write("attempt", {"message": "two\nlines", "bound": float("inf")})
     assert list(journal.facts()) == [("attempt", {"message": "two\nlines", "bound": None})]
     assert json.loads((tmp_path / "j").read_text().split(" ", 1)[1])["kind"] == "attempt"
+
+
+def test_what_an_instance_has_needed_is_known_by_its_network(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s") as store:
+        for peaks in ((5, 9, 0), (7, 2, 0)):
+            run = store.begin("suite", {}, {}, ROWS)
+            for k, peak in enumerate(peaks):
+                store.finish(attempt(run, k, peak_bytes=peak), question(k))
+        assert store.peaks() == {("c", "n0.onnx"): 7, ("c", "n1.onnx"): 9}
