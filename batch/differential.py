@@ -8,6 +8,8 @@ asked once.  Every contradiction is looked at by a process of its own (farkas.ba
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -68,8 +70,9 @@ class Difference:
         counts: Counter[Change] = Counter(pair.change for pair in self.comparison.pairs)
         told = {
             Change.CONTRADICTORY: "contradictory", Change.BETTER: "decided by it alone",
-            Change.WORSE: "decided by Farkas alone", Change.SLOWER: "slower", Change.FASTER: "faster",
-            Change.SAME: "alike", Change.INCOMPARABLE: "not comparable", Change.GONE: "without an answer of it",
+            Change.WORSE: "decided by Farkas alone", Change.SLOWER: "where it is slower",
+            Change.FASTER: "where it is faster", Change.SAME: "alike", Change.INCOMPARABLE: "not comparable",
+            Change.GONE: "without an answer of it",
         }  # fmt: skip
         yield f"against {self.source}: " + ", ".join(f"{counts[c]} {word}" for c, word in told.items() if counts[c])
 
@@ -102,11 +105,15 @@ def _difference(
     found = compare(ours, theirs)
     asked = {id(answer): row for answer, row in zip(ours, rows, strict=True)}
     pairs = [(asked[id(p.first)], p.first, p.second) for p in found.of(Change.CONTRADICTORY) if p.first and p.second]
-    scratch = store.with_name(store.name + SCRATCH)
-    findings = [
-        _finding(source, replace(row, timeout_s=plan.timeout(row)), one, other, scratch) for row, one, other in pairs
-    ]
-    return Difference(source, found, tuple((finding, write_bundle(finding, bundles)) for finding in findings))
+    scratch = store.with_name(f"{store.name}{SCRATCH}-{os.getpid()}")
+    try:
+        findings = [
+            _finding(source, replace(row, timeout_s=plan.timeout(row)), one, other, scratch)
+            for row, one, other in pairs
+        ]
+        return Difference(source, found, tuple((finding, write_bundle(finding, bundles)) for finding in findings))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _asked(
