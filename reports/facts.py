@@ -15,7 +15,7 @@ from farkas.batch.records import DECIDED, Attempt, Run
 from farkas.batch.records import Result as Stored
 from farkas.batch.rows import Result, row_of
 from farkas.batch.store import Store
-from farkas.batch.suites import networks
+from farkas.batch.suites import networks, query
 from farkas.reports.recorded import Answer, Recorded
 
 
@@ -108,12 +108,17 @@ class Entry:
         """What a reader of the answer should know besides: that a property asks nothing, that inputs were rounded."""
         statistics = {} if self.attempt is None else self.attempt.details.get("statistics") or {}
         found = [str(warning) for warning in statistics.get("warnings") or ()]
-        off_grid = statistics.get("off_grid") or 0
-        if off_grid:
-            found.append(
-                f"{off_grid} single numbers of the input set are no binary32 numbers and mean the nearest ones"
-            )
+        if statistics.get("off_grid"):
+            found.append("single numbers of the input set that are no binary32 numbers mean the nearest ones")
         return found
+
+    @property
+    def message(self) -> str:
+        """What was said where there is no answer, without the folder that a file lies in."""
+        said = "" if self.row is None or self.is_decided else self.row.message
+        for path in (*(path for _, path in networks(self.stored.row)), query(self.stored.row)):
+            said = said.replace(f"{path}: ", "")
+        return said
 
     def file(self, kind: str) -> str | None:
         """The SHA-256 of a stored file."""

@@ -14,7 +14,7 @@ from farkas.reports.markup import Child, Markup, el, join
 from farkas.reports.sections import anchor, cell, numeric, rowhead, section, table, th
 from farkas.reports.sources import Sources
 from farkas.reports.witnesses import Shown, shown
-from farkas.specs.witness import exact_decimal
+from farkas.specs.witness import literal
 
 MOST = 24  # witnesses that are shown
 MOST_COLUMNS = 4000  # of the picture of a long vector
@@ -211,7 +211,7 @@ def _printed(found: Shown) -> Markup | None:
         return None
     names = [*found.input_labels, *found.output_labels]
     rows = [
-        (rowhead(name), cell(el("code", exact_decimal(value))))
+        (rowhead(name), cell(el("code", literal(value))))
         for name, value in zip(names, (*found.inputs, *found.outputs), strict=True)
     ]
     head = ["entry", "exact value"]

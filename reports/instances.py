@@ -76,7 +76,7 @@ def _basis(entry: Entry) -> Child:
         return "; ".join(entry.complaints)
     if entry.is_decided:
         return [row.evidence, ", checked" if is_independent(entry) else "", *known]
-    said = f": {row.message[:120]}" if row.message else ""
+    said = f": {entry.message[:120]}" if entry.message else ""
     return [entry.reason, said, *known]
 
 

@@ -159,7 +159,19 @@ def _open(report: Report) -> Markup:
     if not rows:
         return el("div", el("h3", "Open"), el("p", "Nothing: every instance is decided.", class_="none"))
     head = ["reason", "meaning", th("n", "num")]
-    return el("div", el("h3", "Open, and why"), table("Why instances are not decided", head, rows, class_="plain"))
+    shown = table("Why instances are not decided", head, rows, class_="plain")
+    return el("div", el("h3", "Open, and why"), shown, _failures(report))
+
+
+def _failures(report: Report) -> Markup | None:
+    """What was said where files or forms are not handled, each with how often."""
+    kinds = (Standing.UNSUPPORTED, Standing.ERROR)
+    found = Counter(entry.message for entry in report.entries if entry.standing in kinds and entry.message)
+    if not found:
+        return None
+    items = [el("li", message[:160], el("span", f" ({count})", class_="small")) for message, count in
+             found.most_common(MOST_WARNINGS)]  # fmt: skip
+    return el("div", el("h4", "Said about these"), el("ul", *items, class_="said"))
 
 
 def categories(report: Report) -> Markup:

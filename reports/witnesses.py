@@ -8,6 +8,7 @@ reference executor in one order of summation, for the picture and for nothing el
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +25,7 @@ from farkas.specs.boxes import contains, nearest32
 from farkas.specs.errors import MalformedWitness
 from farkas.specs.query import Case, Property, Semantics
 from farkas.specs.vnnlib2_assignment import read_assignment
-from farkas.specs.witness import read_witness
+from farkas.specs.witness import literal, read_witness
 
 ORDER = "seq-fma"
 Values = tuple[Fraction, ...]
@@ -164,6 +165,16 @@ def _outputs(source: Source, inputs: Values) -> Values:
     return tuple(Fraction(float(value)) for value in found) if np.isfinite(found).all() else ()
 
 
+def _decimal(text: str) -> str:
+    """The text with finite decimals in the place of their quotients."""
+
+    def written(found: re.Match[str]) -> str:
+        value = Fraction(found[0])
+        return literal(value) if 10**40 % value.denominator == 0 else found[0]
+
+    return re.sub(r"\b\d+/\d+\b", written, text)
+
+
 def _conditions(
     prop: Property, case: Case, disjunct: int | None, labels: tuple[Sequence[str], Sequence[str]],
     witness: tuple[Values, Values], clean: tuple[Values, Values],
@@ -181,7 +192,7 @@ def _conditions(
     values = prop.extended(*witness)
     before = prop.extended(*clean) if clean[1] else None
     return tuple(
-        Condition(atom_text(atom, label), atom.value(witness[0], values),
+        Condition(_decimal(atom_text(atom, label)), atom.value(witness[0], values),
                   None if before is None else atom.value(clean[0], before))
         for atom in case.disjuncts[disjunct]
     )  # fmt: skip

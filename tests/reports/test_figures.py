@@ -103,6 +103,13 @@ def test_what_is_said_beside_an_answer_is_told(tmp_path: Path) -> None:
     told = report(tmp_path, [row(0)], [answer("unsat", details=details)])
     assert told.entries[0].warnings == [
         "case 0 is contradictory: vacuous",
-        "3 single numbers of the input set are no binary32 numbers and mean the nearest ones",
+        "single numbers of the input set that are no binary32 numbers mean the nearest ones",
     ]
     assert "case 0 is contradictory: vacuous" in evidence(told)
+
+
+def test_messages_are_told_without_the_folders_of_a_machine(tmp_path: Path) -> None:
+    said = "nowhere/nets/n0.onnx.gz: ONNX operator 'GridSample' has no encoding"
+    told = report(tmp_path, [row(0), row(2)], [answer("unsupported", message=said)] * 2)
+    assert [entry.message for entry in told.entries] == ["ONNX operator 'GridSample' has no encoding"] * 2
+    assert 'GridSample\' has no encoding<span class="small"> (2)' in evidence(told)

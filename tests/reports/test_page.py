@@ -136,7 +136,7 @@ def test_what_is_asked_decided_and_open_is_said_in_words(elements: Elements) -> 
     assert "9 of 10 instances are decided: 4 proved, 5 violated; 1 is not decided." in main
     assert "1 answer is contradicted by others.csv: one of the two is wrong." in main
     assert "unsat here, sat there" in main and "certified" in main and "a file is missing or malformed" in main
-    assert "-Y_0 <= -3/2" in main and "largest proved" in main
+    assert "-Y_0 <= -1.5" in main and "largest proved" in main
 
 
 def test_names_of_files_are_no_markup(text: str, elements: Elements) -> None:

@@ -36,7 +36,7 @@ def test_a_witness_lies_in_its_box_and_meets_its_conditions(decided: Path) -> No
     assert (found.lower, found.upper, found.clean) == ((-2,), (2,), (0,))
     assert abs(found.inputs[0]) >= Fraction(3, 2) and found.outputs[0] == abs(found.inputs[0])
     (condition,) = found.conditions
-    assert condition.text == "-Y_0 <= -3/2" and condition.value == -found.outputs[0] <= Fraction(-3, 2)
+    assert condition.text == "-Y_0 <= -1.5" and condition.value == -found.outputs[0] <= Fraction(-3, 2)
     assert found.clean_outputs == (0,) and condition.clean == 0
     assert found.note == ""
 
