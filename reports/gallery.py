@@ -66,6 +66,7 @@ def _one(found: Shown) -> Markup:
     return el(
         "article", title, el("p", "; ".join(told) + ".", class_="small"),
         el("p", found.note, class_="small") if found.note else None,
+        None if not found.inputs else
         el("div", el("div", _conditions(found), _printed(found)), _inputs(found), _outputs(found), class_="trio"),
         class_="one", id=anchor(entry),
     )  # fmt: skip

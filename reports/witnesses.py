@@ -30,6 +30,10 @@ from farkas.specs.witness import literal, read_witness
 ORDER = "seq-fma"
 Values = tuple[Fraction, ...]
 
+# A rational without a finite decimal, as `farkas.specs.witness.literal` writes it; what stands there while it is read.
+_QUOTIENT = re.compile(r"(?:\((-) )?\(/ (\d+) ([1-9]\d*)\)(?(1)\))")
+NONE = "0e0"
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -63,14 +67,14 @@ class Shown:
 
 
 def shown(entry: Entry, store: Store, sources: Sources) -> Shown | None:
-    """The witness of an instance; None where the store has none that can be read."""
+    """The witness of an instance; None where the store has none."""
     sha256 = entry.file("witness")
     if sha256 is None:
         return None
     try:
         inputs, outputs, names = _read(store.read_file(sha256).decode())
-    except (BadStore, MalformedWitness, UnicodeDecodeError):
-        return None
+    except (BadStore, MalformedWitness, UnicodeDecodeError) as error:
+        return Shown(entry, (), (), note=f"The witness cannot be shown: {error}.")
     plain = Shown(entry, inputs, outputs, *names)
     try:
         return _compared(plain, sources.source(entry))
@@ -81,9 +85,15 @@ def shown(entry: Entry, store: Store, sources: Sources) -> Shown | None:
 def _read(text: str) -> tuple[Values, Values, tuple[Sequence[str], Sequence[str]]]:
     """Inputs, outputs and their names; of VNN-LIB 2.x all tensors count as inputs, for the file does not say."""
     if text.lstrip().startswith("(") or text.lstrip().startswith("sat\n("):
-        found = read_witness(text)
-        names = [f"X_{k}" for k in range(len(found.inputs))], [f"Y_{k}" for k in range(len(found.outputs))]
-        return found.inputs, found.outputs, names
+        quotients = [Fraction(f"{found[1] or ''}{found[2]}/{found[3]}") for found in _QUOTIENT.finditer(text)]
+        plain = read_witness(_QUOTIENT.sub(NONE, text))
+        left = iter(quotients)
+        inputs, outputs = (
+            tuple(next(left) if word == NONE else value for word, value in zip(words, values, strict=True))
+            for words, values in ((plain.x, plain.inputs), (plain.y, plain.outputs))
+        )
+        names = [f"X_{k}" for k in range(len(inputs))], [f"Y_{k}" for k in range(len(outputs))]
+        return inputs, outputs, names
     tensors = read_assignment(text)
     labels = [f"{one.name}[{k}]" for one in tensors for k in range(len(one.values))]
     return tuple(value for one in tensors for value in one.values), (), (labels, [])

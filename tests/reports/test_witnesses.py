@@ -1,6 +1,5 @@
 """What is shown about a witness, against the files that it is about."""
 
-import json
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from farkas import api
 from farkas.batch.store import Store
 from farkas.reports.facts import Entry, Report, collect
+from farkas.reports.gallery import gallery
 from farkas.reports.radii import families
 from farkas.reports.sources import Sources, Unreadable
 from farkas.reports.witnesses import Shown, shown
@@ -72,19 +72,43 @@ def test_files_that_have_changed_are_not_shown(decided: Path, tmp_path: Path) ->
     assert found.inputs and not found.clean and not found.conditions
 
 
+def with_witness(entry: Entry, store: Store, text: bytes) -> Entry:
+    """The same instance with another witness."""
+    attempt = entry.attempt
+    assert attempt is not None
+    fake = store.keep("witness", text)
+    files = [fake if file.kind == "witness" else file for file in attempt.files]
+    values = {**attempt.as_json(), "files": [vars(file) for file in files]}
+    stored = type(entry.stored)(entry.stored.row, entry.stored.question, type(attempt).from_json(values), False)
+    return Entry(stored, entry.row)
+
+
+def test_values_without_a_finite_decimal_are_read_as_quotients(decided: Path) -> None:
+    text = b"((X_0 (- (/ 5 3)))\n(Y_0 (/ 5 3)))\n"
+    with Store.open(decided) as store:
+        report = told(store)
+        found = shown(with_witness(named(report, "within_2"), store, text), store, Sources(report.run))
+    assert found is not None and (found.inputs, found.outputs) == ((Fraction(-5, 3),), (Fraction(5, 3),))
+
+
+def test_a_witness_that_cannot_be_read_is_said(decided: Path) -> None:
+    with Store.open(decided) as store:
+        report = told(store)
+        sources = Sources(report.run)
+        fake = with_witness(named(report, "within_2"), store, b"((X_0 almost 5)\n(Y_0 5.0))\n")
+        found = shown(fake, store, sources)
+        section = gallery(report, store, sources, [fake])
+    assert found is not None and "cannot be shown" in found.note and not found.inputs
+    assert section is not None and "cannot be shown" in section
+
+
 def test_a_witness_that_does_not_meet_its_property_is_not_passed_over(decided: Path) -> None:
     """Taken from the violation of a smaller set: here it is outside."""
     with Store.open(decided) as store:
         report = told(store)
         entry = named(report, "within_2")
-        attempt = entry.attempt
-        assert attempt is not None
-        fake = store.keep("witness", b"((X_0 5.0)\n(Y_0 5.0))\n")
-        files = [fake if file.kind == "witness" else file for file in attempt.files]
-        values = {**attempt.as_json(), "files": [vars(file) for file in files]}
-        stored = type(entry.stored)(entry.stored.row, entry.stored.question,
-                                    type(attempt).from_json(json.loads(json.dumps(values))), False)  # fmt: skip
-        found = shown(Entry(stored, entry.row), store, Sources(report.run))
+        fake = with_witness(entry, store, b"((X_0 5.0)\n(Y_0 5.0))\n")
+        found = shown(fake, store, Sources(report.run))
     assert found is not None and "do not meet the property" in found.note
 
 
