@@ -11,6 +11,7 @@ room, or until the user interrupts.  A kill of this process costs what was runni
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import uuid
@@ -35,6 +36,7 @@ from farkas.batch.workers import HERE, Local, Place, Workers
 
 LOOK_S = 0.5
 PARDONED = 2  # losses of the parent of all workers while an instance ran, before it gets the machine to itself
+SYNC_S = 0.5  # between two times that the journal is synchronised with the disk
 AHEAD = 64  # instances prepared before they can begin
 ROOM = 1 << 16  # bytes: with less, a worker may have failed for want of them
 OTHERS_S = 1.0  # between two looks at what other drivers work on
@@ -93,6 +95,7 @@ class Bench:
         self._parked: list[tuple[Row, Question]] = []
         self._ending: list[Job] = []
         self._next_look = 0.0
+        self._next_sync = 0.0
         self._peaks: dict[tuple[str, str], int] = {}  # by category and network, "" for all networks of a category
         self._room = Patience(self._clock, listener.say)
         self._room_for_workers = Patience(self._clock, listener.say)
@@ -122,10 +125,13 @@ class Bench:
                     while self._ending:
                         self._finish(run, self._ending[0])
                         del self._ending[0]
+                    self._settle()
                     self._relieve(workers)
                     running = [job.row for job in self._running.values()]
                     self._listener.tick(running, sum(workers.resident.values()))
         finally:
+            with contextlib.suppress(OSError):  # the end of the run tries again
+                self.store.settle()
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _patience(self, workers: Workers, waiting: Sequence[Row]) -> float:
@@ -288,12 +294,19 @@ class Bench:
         )  # fmt: skip
 
     def _enter(self, run: str, attempt: Attempt, question: Question | None, row: Row) -> None:
-        self._kept(lambda store: store.finish(attempt, question))
+        self._kept(lambda store: store.finish(attempt, question, sync=False))
         self._needed(row.category, row.onnx, attempt.peak_bytes)
         self._next_look = 0.0
         if question is not None and self._kept(lambda store: store.is_contradictory(question.key)):
             self._listener.say(f"CONTRADICTION: {row.category}: {row.onnx} {row.vnnlib} is sat and unsat in this store")
         self._listener.done(Result(row, attempt.question, attempt, False))
+
+    def _settle(self) -> None:
+        """Has the disk keep, now and then, what was entered: a kill of this process cannot harm that, a loss of power
+        costs at most so much time."""
+        if self._clock.monotonic() >= self._next_sync:
+            self._next_sync = self._clock.monotonic() + SYNC_S
+            self._kept(lambda store: store.settle())
 
     def _needed(self, category: str, onnx: str, peak_bytes: int) -> None:
         """Learns what an instance has needed."""

@@ -28,6 +28,9 @@ class Disk(Protocol):
     def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         """This at the end of a file, in one piece; sync: also after a loss of power."""
 
+    def sync(self, path: Path) -> None:
+        """What was appended to a file is there also after a loss of power."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -71,6 +74,13 @@ class SystemDisk:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             if sync:
                 os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 DECIDED = ("sat", "unsat")
@@ -43,7 +44,7 @@ class Question:
     semantics: str
     options: Mapping[str, Any]
 
-    @property
+    @cached_property
     def key(self) -> str:
         return digest(asdict(self))
 

@@ -57,6 +57,7 @@ class Store:
         self._sql = connection
         self._clock = clock
         self._disk = disk
+        self._is_unsettled = False
         self._journal = Journal(path.with_name(path.name + ".journal"), disk)
         self._files = path.with_name(path.name + ".files")
 
@@ -98,7 +99,15 @@ class Store:
         return store
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.settle()
         self._sql.close()
+
+    def settle(self) -> None:
+        """What was entered without waiting for the disk is there also after a loss of power; raises OSError."""
+        if self._is_unsettled:
+            self._journal.sync()
+            self._is_unsettled = False
 
     def __enter__(self) -> Store:
         return self
@@ -130,6 +139,7 @@ class Store:
         """Says how a run ended: `finished` or `interrupted`; gives its claims back."""
         content = {"id": run, "state": state, "ended": self._clock.now()}
         self._journal.write("end", content)
+        self._is_unsettled = False
         with self._transaction():
             self._enter_end(content)
             self._sql.execute("DELETE FROM claim WHERE driver = ?", (self.driver,))
@@ -156,14 +166,15 @@ class Store:
             self._disk.create(place, data)
         return StoredFile(kind, sha256, len(data))
 
-    def finish(self, attempt: Attempt, question: Question | None) -> None:
+    def finish(self, attempt: Attempt, question: Question | None, *, sync: bool = True) -> None:
         """Enters a finished attempt as the answer to its instance; raises OSError or sqlite3.Error and may be repeated.
 
-        question: what `attempt.question` is the key of.
+        question: what `attempt.question` is the key of; sync: waits for the disk, else `settle` does.
         """
         content = {"attempt": attempt.as_json(), "question": None if question is None else asdict(question)}
         if self._sql.execute("SELECT 1 FROM attempt WHERE id = ?", (attempt.id,)).fetchone() is None:
-            self._journal.write("attempt", content)
+            self._is_unsettled |= not sync
+            self._journal.write("attempt", content, sync=sync)
         with self._transaction():
             self._enter_attempt(json.loads(canonical(content)))
             self._sql.execute("DELETE FROM claim WHERE question = ? AND driver = ?", (attempt.question, self.driver))

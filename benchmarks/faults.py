@@ -394,7 +394,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, fault, times in FAULTS:
         if args.only in name:
             rows.append(measure(name, fault, max(1, round(times * args.share)), args.instances, args.jobs, args.seed))
-            print(f"{rows[-1][0]}: done", file=sys.stderr, flush=True)
+            print(", ".join(rows[-1]), file=sys.stderr, flush=True)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]))

@@ -289,6 +289,36 @@ def test_a_full_disk_is_waited_out_and_nothing_is_lost_or_done_twice(tmp_path: P
     assert [asked(tmp_path, k) for k in range(4)] == [1] * 4
 
 
+class Counting(SystemDisk):
+    """Counts what waits for the disk; there is no room at the first two tries to synchronise."""
+
+    def __init__(self) -> None:
+        self.appended = self.synced = self.tries = 0
+
+    def append(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        self.appended += 1
+        self.synced += sync
+        super().append(path, data, sync=sync)
+
+    def sync(self, path: Path) -> None:
+        self.tries += 1
+        if self.tries <= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.synced += 1
+        super().sync(path)
+
+
+def test_answers_wait_for_the_disk_together_and_none_is_left_out(tmp_path: Path) -> None:
+    suite, clock, disk = rows(tmp_path, 20), Stepping(), Counting()
+    with Store.open(tmp_path / "s", clock=clock, disk=disk) as store:
+        run = store.begin("suite", {}, {}, suite)
+        Bench(store, Plan(verifier=HERE + "counting", jobs=2), "code", Ears(), clock=clock, disk=disk).run(run, suite)
+        assert verdicts(store, run) == ["unsat"] * 20
+        assert not store._is_unsettled
+    assert disk.appended == 21 and disk.tries > 2
+    assert disk.synced < disk.appended
+
+
 def test_a_worker_without_room_for_its_files_waits_as_well(tmp_path: Path) -> None:
     suite, clock, ears = rows(tmp_path, 1), Stepping(), Ears()
     with Store.open(tmp_path / "s", clock=clock) as store:
