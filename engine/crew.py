@@ -29,6 +29,9 @@ LOOK_S = 0.05  # between two looks at the clock while waiting
 PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 BLAS_SETTERS = ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads", "openblas_set_num_threads")
+RECALL = "recall"
+
+Serve = Callable[[Any, Callable[[], bool]], Any]
 
 
 class Lost(Exception):
@@ -37,20 +40,22 @@ class Lost(Exception):
 
 @dataclass(eq=False)
 class Member:
-    """A forked process; busy: whether it has a task in hand."""
+    """A forked process; busy: whether it has a task in hand; recalled: whether it was told to come back with it."""
 
     pid: int
     pipe: Connection
     busy: bool = False
+    recalled: bool = False
 
 
 class Crew:
     """`count` forks that each answer tasks by `serve`; to be closed.
 
-    lost: how many members are gone; cpu_s: CPU time of those that are, all of them once the crew is closed.
+    serve: takes a task, and a function that says whether its result is waited for, finished or not; lost: how many
+    members are gone; cpu_s: CPU time of those that are, all of them once the crew is closed.
     """
 
-    def __init__(self, count: int, serve: Callable[[Any], Any]) -> None:
+    def __init__(self, count: int, serve: Serve) -> None:
         self.members: list[Member] = []
         self.lost = 0
         self.cpu_s = 0.0
@@ -58,7 +63,7 @@ class Crew:
         for _ in range(count):
             self._fork(serve)
 
-    def _fork(self, serve: Callable[[Any], Any]) -> None:
+    def _fork(self, serve: Serve) -> None:
         ours, theirs = Pipe()
         parent = os.getpid()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # lest a handler of this process run in the fork
@@ -85,7 +90,14 @@ class Crew:
         except OSError:
             self._lose(member)
             raise Lost from None
-        member.busy = True
+        member.busy, member.recalled = True, False
+
+    def recall(self, member: Member) -> None:
+        """Tell a busy member that what it has by now is waited for."""
+        if not member.recalled:
+            member.recalled = True
+            with suppress(OSError):  # it is gone: whoever waits for it finds out
+                member.pipe.send_bytes(pickle.dumps(RECALL))
 
     def receive(self, member: Member, budget: Budget | None = None) -> Any:
         """The result of the task that a member has in hand; raises Lost, and OutOfTime when the budget is spent."""
@@ -124,7 +136,7 @@ class Crew:
             self.cpu_s += usage.ru_utime + usage.ru_stime
 
 
-def _live(serve: Callable[[Any], Any], pipe: Connection, others: list[Connection], parent: int) -> None:
+def _live(serve: Serve, pipe: Connection, others: list[Connection], parent: int) -> None:
     """The life of a member; ends with its process, quietly."""
     code = 1
     try:
@@ -132,7 +144,9 @@ def _live(serve: Callable[[Any], Any], pipe: Connection, others: list[Connection
         for other in others:
             other.close()  # lest a member keep another one's pipe open when the run is gone
         while True:
-            pipe.send_bytes(pickle.dumps(serve(pickle.loads(pipe.recv_bytes())), protocol=5))
+            task = pickle.loads(pipe.recv_bytes())
+            if task != RECALL:  # else it has met a result on the way
+                pipe.send_bytes(pickle.dumps(serve(task, pipe.poll), protocol=5))
     except EOFError:
         code = 0
     except BaseException:  # noqa: BLE001 - a member that fails in any way is lost, and must not run on as a second parent

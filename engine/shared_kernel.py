@@ -207,7 +207,8 @@ class _Helper:
     prover: Any
     last: tuple[int, Any] = (0, None)
 
-    def serve(self, request: tuple[Any, ...]) -> Any:
+    def serve(self, request: tuple[Any, ...], waited_for: Callable[[], bool]) -> Any:
+        """A part is wanted whole, whoever waits for it."""
         name, serial, *given = request
         if name == "close":
             assert self.last[0] == serial, f"request {serial} is not about {self.last[0]}, the last that was derived"

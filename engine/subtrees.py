@@ -3,8 +3,9 @@
 A *loan* is a number of open boxes of one search, taken off the bottom of its queue: set aside first, they are its
 largest.  A borrower bounds and cuts them for a moment and answers with the subtrees that it grew, the boxes that are
 still open in them, and the points at which it saw a violation come near.  The owner grafts the subtrees into its own
-trees, puts the open boxes on its queue and replays the points.  Meanwhile it works on the rest of the queue, so nobody
-waits but at the very end.  Loans are short: subtrees are of very different sizes, which nobody can foresee.
+trees, puts the open boxes on its queue and replays the points.  Meanwhile it works on the rest of the queue; once that
+is empty it calls for what others have, and lends it out anew: subtrees are of very different sizes, which nobody can
+foresee.
 
 A loan is all that a borrower has to be told, beside the query and the options: the cases and boxes, with bounds that
 are known there (a saving, no more).  It can be pickled, and so can its settlement; the owner alone knows the places
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -37,8 +38,8 @@ from farkas.engine.problem import Matrix
 from farkas.engine.tree import ProofTree
 
 ALONE_S = 0.1  # of a search before anybody is asked to help: a fork costs 10 ms, and most queries end earlier
-SLICE = 0.1  # a loan may take this part of the search's time so far,
-SHORTEST_S, LONGEST_S = 0.05, 0.5  # within these limits
+SLICE = 0.2  # a loan may take this part of the search's time so far,
+SHORTEST_S, LONGEST_S = 0.1, 1.0  # within these limits; an owner looks for settlements once a batch, at most 0.25 s
 FEWEST = 4  # a loan is of at least one in so many boxes of a batch
 WAIT_S = 0.02  # of an owner that has lent out everything
 MOST_CANDIDATES = 8
@@ -86,8 +87,11 @@ class Settlement:
     closest: float
 
 
-def settle(search: Search, loan: Loan) -> Settlement:
-    """Work on a loan; search: the one that it is of, or one of the same query and options, for its network and rows."""
+def settle(search: Search, loan: Loan, recalled: Callable[[], bool] = lambda: False) -> Settlement:
+    """Work on a loan until it is closed, its time is over, a violation seems near, or it is recalled.
+
+    search: the one that it is of, or one of the same query and options, for its network and rows.
+    """
     forests = {case: ProofTree(roots) for case, roots in loan.roots.items()}
     nothing = ProofTree()
     trees = [forests.get(case, nothing) for case in range(len(search.family.members))]
@@ -105,7 +109,8 @@ def settle(search: Search, loan: Loan) -> Settlement:
     start, met = time.monotonic(), list[Candidate]()
     for candidates in own.rounds(Budget.of(loan.left_s)):
         met += candidates
-        if time.monotonic() - start >= loan.seconds:
+        seconds = time.monotonic() - start
+        if seconds >= loan.seconds or recalled() or (seconds >= SHORTEST_S and candidates and candidates[0].slack > 0):
             break
     met.sort(key=lambda candidate: -candidate.slack)
     p = own.progress
@@ -157,6 +162,10 @@ class Team:
                 if found is None:  # out of time
                     return
                 yield found
+            if self.crew is not None and not search.queue:
+                for member in self.crew.members:
+                    if member.busy and self._lent[self._held[member.pid]].search == number:
+                        self.crew.recall(member)
             self._settle(0.0 if search.queue else WAIT_S)
             met = self._met.pop(number, [])
             if met or not search.queue:
@@ -254,10 +263,10 @@ class Team:
         p.rules.update(settlement.rules)
         p.closest = min(p.closest, settlement.closest)
 
-    def _serve(self, loan: Loan) -> Settlement:
+    def _serve(self, loan: Loan, recalled: Callable[[], bool]) -> Settlement:
         """In a helper: the searches are those that there were when it was forked."""
         search = self.searches[loan.search]
-        settlement = settle(search, loan)
+        settlement = settle(search, loan, recalled)
         if search.sieve is not None:
             search.sieve.found.clear()
         return settlement

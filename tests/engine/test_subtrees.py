@@ -141,10 +141,10 @@ def test_a_helper_finds_the_witness_where_the_owner_sees_none(monkeypatch: pytes
 
 @pytest.mark.usefixtures("at_once")
 def test_what_killed_helpers_had_in_hand_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(search: Search, loan: Loan) -> Settlement:
+    def killed(search: Search, loan: Loan, recalled: Any) -> Settlement:
         if loan.number >= 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return settle(search, loan)
+        return settle(search, loan, recalled)
 
     monkeypatch.setattr(subtrees, "settle", killed)
     query = asked()
@@ -160,7 +160,7 @@ def test_what_killed_helpers_had_in_hand_is_done_again(monkeypatch: pytest.Monke
 def test_a_helper_that_fails_is_lost_and_nothing_else_is(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: type[Exception]
 ) -> None:
-    def failing(search: Search, loan: Loan) -> Settlement:
+    def failing(search: Search, loan: Loan, recalled: Any) -> Settlement:
         raise error
 
     monkeypatch.setattr(subtrees, "settle", failing)
@@ -171,8 +171,8 @@ def test_a_helper_that_fails_is_lost_and_nothing_else_is(
 
 @pytest.mark.usefixtures("at_once")
 def test_a_helper_that_forgets_an_open_box_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(search: Search, loan: Loan) -> Settlement:
-        found = settle(search, loan)
+    def forgetful(search: Search, loan: Loan, recalled: Any) -> Settlement:
+        found = settle(search, loan, recalled)
         return Settlement(**{**vars(found), "open": found.open[1:]})
 
     monkeypatch.setattr(subtrees, "settle", forgetful)
@@ -189,7 +189,7 @@ def test_no_process_is_left_when_a_run_ends() -> None:
 def test_helpers_end_with_a_run_that_is_killed() -> None:
     code = (
         "import time; from farkas.engine.crew import Crew\n"
-        "crew = Crew(2, lambda task: time.sleep(60))\n"
+        "crew = Crew(2, lambda task, recalled: time.sleep(60))\n"
         "for member in crew.idle: crew.send(member, None)\n"
         "print(*(member.pid for member in crew.members), flush=True); time.sleep(60)"
     )
@@ -356,7 +356,7 @@ def test_a_certificate_about_another_property_is_rejected_by_shared_waves_too() 
 
 
 def test_waiting_for_a_process_ends_with_the_budget() -> None:
-    crew = Crew(1, lambda task: time.sleep(30))
+    crew = Crew(1, lambda task, recalled: time.sleep(30))
     crew.send(crew.idle[0], None)
     with pytest.raises(OutOfTime):
         crew.receive(crew.members[0], Budget.of(0.2))
@@ -364,8 +364,28 @@ def test_waiting_for_a_process_ends_with_the_budget() -> None:
     assert not crew.members
 
 
+def test_a_recalled_task_is_answered_at_once_and_a_recall_too_late_is_forgotten() -> None:
+    def work(task: int, recalled: Any) -> int:
+        end = time.monotonic() + task
+        while time.monotonic() < end and not recalled():
+            time.sleep(0.001)
+        return task
+
+    crew = Crew(1, work)
+    (member,) = crew.members
+    start = time.monotonic()
+    for task in (60, 0, 60, 0, 0):
+        crew.send(member, task)
+        if task == 0:
+            assert crew.ready(10.0) == [member]
+        crew.recall(member)
+        assert crew.receive(member) == task
+    assert time.monotonic() - start < 30
+    crew.close()
+
+
 def test_a_process_that_is_gone_is_noticed_when_it_is_sent_something() -> None:
-    crew = Crew(1, lambda task: task)
+    crew = Crew(1, lambda task, recalled: task)
     member = crew.idle[0]
     os.kill(member.pid, signal.SIGKILL)
     os.waitid(os.P_PID, member.pid, os.WEXITED | os.WNOWAIT)
