@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -166,12 +167,18 @@ def _open(report: Report) -> Markup:
 def _failures(report: Report) -> Markup | None:
     """What was said where files or forms are not handled, each with how often."""
     kinds = (Standing.UNSUPPORTED, Standing.ERROR)
-    found = Counter(entry.message for entry in report.entries if entry.standing in kinds and entry.message)
+    found = Counter(_gist(entry.message) for entry in report.entries if entry.standing in kinds and entry.message)
     if not found:
         return None
-    items = [el("li", message[:160], el("span", f" ({count})", class_="small")) for message, count in
-             found.most_common(MOST_WARNINGS)]  # fmt: skip
+    items = [
+        el("li", gist, el("span", f" ({count})", class_="small")) for gist, count in found.most_common(MOST_WARNINGS)
+    ]
     return el("div", el("h4", "Said about these"), el("ul", *items, class_="said"))
+
+
+def _gist(message: str) -> str:
+    """The first sentence, without the name of a node: what instances have in common."""
+    return re.sub(r" \(node '[^']*'\)", "", message).split(". ")[0][:160]
 
 
 def categories(report: Report) -> Markup:
