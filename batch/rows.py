@@ -10,6 +10,7 @@ from pathlib import Path
 
 from farkas.batch.records import DECIDED
 from farkas.batch.records import Result as Stored
+from farkas.batch.suites import pairs_of
 
 HEADER = (
     "category", "n", "unsat", "sat", "open", "unsupp", "error", "wrong", "wall md", "wall max", "cpu", "check cpu",
@@ -104,8 +105,14 @@ def line(result: Result) -> str:
     failed = result.verdict in ("error", "unsupported")
     mark = "!!" if result.complaints else "  "
     note = ("; ".join(result.complaints) or (result.message if failed else result.reason) or result.message)[:100]
-    name = f"{result.category}: {Path(result.onnx).name} {Path(result.vnnlib).name}"
+    name = named(result)
     return f"{mark} {result.verdict:11} {result.wall_s:7.2f} s {result.peak_mb:6.0f} MB  {name}  {note}".rstrip()
+
+
+def named(result: Result) -> str:
+    """An instance for people: category and names of files."""
+    files = "+".join(Path(path).name for _, path in pairs_of(result.onnx))
+    return f"{result.category}: {files} {Path(result.vnnlib).name}"
 
 
 def summary(results: Sequence[Result]) -> Iterator[str]:
@@ -113,7 +120,7 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
     wrong = [result for result in results if result.complaints]
     for result in wrong:
         for complaint in result.complaints:
-            yield f"!! {result.category}: {Path(result.onnx).name} {Path(result.vnnlib).name}: {complaint}"
+            yield f"!! {named(result)}: {complaint}"
     yield f"{len(wrong)} wrong answers" if wrong else "no wrong answer"
     categories = sorted({result.category for result in results})
     groups = [(name, [r for r in results if r.category == name]) for name in categories]
