@@ -5,7 +5,7 @@ Each worker is an actor that has one core (and one GPU where GPUs are asked for)
 work of others, and lets a kill cost one instance; machines are known all the same, as places with a memory that the
 driver packs.  The driver asks, and every call is answered within about a second:
 
-    begin (a task and its files) -> wait -> wait -> ... -> wait: the outcome, with the files that count
+    begin (a task and its files), wait -> wait -> ... -> wait: the outcome, with the files that count
 
 State is in the driver's store alone.  A worker that is gone, or silent for SILENT_S, costs the time of its task: it is
 ended for good, so that it can answer no more, the task begins again elsewhere, and another worker is asked for.  A
@@ -27,6 +27,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +63,11 @@ class Says(Protocol):
 
 @dataclass
 class Member:
-    """A worker.  call: the answer that is awaited; place: "" until it has said where it is; unfit: never used."""
+    """A worker.  calls: the answers that are awaited, in their order; place: "" until it has said where it is;
+    is_begun: it has confirmed that its task runs; is_unfit: never used."""
 
     actor: Any
-    call: Any
+    calls: deque[Any]
     heard: float
     place: str = ""
     task: Task | None = None
@@ -129,7 +131,8 @@ class Cluster:
             self._refused.append(Outcome(task.id, -9, End.REFUSED, 0.0, 0.0, 0))
             return
         idle.task, idle.is_begun, idle.heard = task, False, time.monotonic()
-        idle.call = idle.actor.begin.remote(task.as_json(), self._outbox.parcels(task.reads))
+        begun = idle.actor.begin.remote(task.as_json(), self._outbox.parcels(task.reads))
+        idle.calls = deque([begun, idle.actor.wait.remote()])  # at once: a way to and fro less
 
     def evict(self, task: str) -> None:
         for member in self._fit():
@@ -177,11 +180,11 @@ class Cluster:
         """Asks for a worker; Ray gives it when there is room for it."""
         options = {"num_cpus": 1, "num_gpus": int(self._gpu), "max_restarts": 0, "scheduling_strategy": "SPREAD"}
         actor = self._ray.remote(**options)(Worker).remote(warm=self._warm)
-        self._members.append(Member(actor, actor.about.remote(), time.monotonic()))
+        self._members.append(Member(actor, deque([actor.about.remote()]), time.monotonic()))
 
     def _answered(self, timeout_s: float) -> list[Member]:
         """The workers whose answers are there; waits for the first one."""
-        waiting = {member.call: member for member in self._members if member.call is not None}
+        waiting = {member.calls[0]: member for member in self._members if member.calls}
         if not waiting:
             time.sleep(timeout_s)
             return []
@@ -193,7 +196,7 @@ class Cluster:
     def _hear(self, member: Member) -> list[Outcome]:
         """Takes a worker's answer, and asks the next thing."""
         try:
-            answer = self._ray.get(member.call)
+            answer = self._ray.get(member.calls.popleft())
         except self._ray.exceptions.RayError as error:
             return self._lose(member, str(error).strip().splitlines()[-1], is_ours=self._is_task_error(error))
         member.heard = time.monotonic()
@@ -204,15 +207,18 @@ class Cluster:
         self._available[member.place] = answer.available
         if answer.outcome is None:
             self.resident[member.task.id] = answer.resident
-            member.is_begun, member.call = True, member.actor.wait.remote()
+            member.is_begun = True
+            if not member.calls:
+                member.calls.append(member.actor.wait.remote())
             return []
-        task, member.task, member.call = member.task, None, None
+        task, member.task = member.task, None
+        member.calls.clear()
         self.resident.pop(task.id, None)
         return [_kept(answer, task)]
 
     def _welcome(self, member: Member, about: About) -> None:
         is_new = about.node not in self._about
-        member.place, member.call = about.node, None
+        member.place = about.node
         self._about[about.node], self._available[about.node] = about, about.available
         if about.code == self._code:
             return

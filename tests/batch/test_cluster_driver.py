@@ -44,12 +44,18 @@ class Call:
 
 @dataclass
 class Actor:
+    """calls: the methods that were called, the last ones last."""
+
     calls: list[Call] = field(default_factory=list)
     is_killed: bool = False
 
     def __getattr__(self, name: str) -> Call:
         self.calls.append(Call(name, ()))
         return self.calls[-1]
+
+    def answers(self, method: str, answer: object) -> None:
+        """The last call of a method is answered so."""
+        next(call for call in reversed(self.calls) if call.method == method).answer = answer
 
 
 class Ray:
@@ -119,7 +125,7 @@ def entered(ray: Ray, *answers: Any, **options: Any) -> tuple[Cluster, Ears]:
     ears = Ears()
     found = ray.open.enter_context(Cluster("there:1", "code", ears, **options))
     for actor, answer in zip(ray.actors, answers, strict=False):
-        actor.calls[-1].answer = answer
+        actor.answers("about", answer)
     assert found.wait(0.0) == []
     return found, ears
 
@@ -144,9 +150,9 @@ def test_workers_of_one_machine_are_one_place_whose_memory_counts_what_its_own_t
         ("m", 2, "a processor"), ("k", 1, "a processor")
     ]  # fmt: skip
     found.start(task(tmp_path), "m")
-    ray.actors[0].calls[-1].answer = Report(0, 40 * GB)
+    ray.actors[0].answers("begin", Report(0, 40 * GB))
     found.wait(0.0)
-    ray.actors[0].calls[-1].answer = Report(8 * GB, 40 * GB)
+    ray.actors[0].answers("wait", Report(8 * GB, 40 * GB))
     found.wait(0.0)
     assert found.resident == {"t": 8 * GB}
     first, second = found.places()
@@ -158,12 +164,12 @@ def test_workers_of_one_machine_are_one_place_whose_memory_counts_what_its_own_t
 def test_a_worker_that_dies_costs_a_try_only_if_it_had_begun(ray: Ray, tmp_path: Path) -> None:
     found, ears = entered(ray, about(), about())
     found.start(task(tmp_path), "n")
-    ray.actors[0].calls[-1].answer = RayError("died")
+    ray.actors[0].answers("begin", RayError("died"))
     assert [outcome.end for outcome in found.wait(0.0)] == [End.REFUSED]
     found.start(task(tmp_path), "n")
-    ray.actors[1].calls[-1].answer = Report(0, None)
+    ray.actors[1].answers("begin", Report(0, None))
     assert found.wait(0.0) == []
-    ray.actors[1].calls[-1].answer = RayError("died")
+    ray.actors[1].answers("wait", RayError("died"))
     assert [outcome.end for outcome in found.wait(0.0)] == [End.GONE]
     assert [actor.is_killed for actor in ray.actors] == [True, True, False, False]  # two that came for them
     assert len(ears.said) == 2 and "died" in ears.said[0]
@@ -173,7 +179,7 @@ def test_a_worker_that_dies_costs_a_try_only_if_it_had_begun(ray: Ray, tmp_path:
 def test_a_worker_whose_own_code_fails_costs_a_try(ray: Ray, tmp_path: Path) -> None:
     found, _ = entered(ray, about())
     found.start(task(tmp_path), "n")
-    ray.actors[0].calls[-1].answer = RayTaskError("PermissionError: /tmp")
+    ray.actors[0].answers("begin", RayTaskError("PermissionError: /tmp"))
     assert [outcome.end for outcome in found.wait(0.0)] == [End.GONE]
 
 
@@ -182,11 +188,11 @@ def test_a_silent_worker_is_ended_and_its_late_answer_is_not_heard(
 ) -> None:
     found, _ = entered(ray, about())
     found.start(task(tmp_path), "n")
-    ray.actors[0].calls[-1].answer = Report(0, None)
+    ray.actors[0].answers("begin", Report(0, None))
     assert found.wait(0.0) == []
     monkeypatch.setattr(cluster, "SILENT_S", -1.0)
     assert [outcome.end for outcome in found.wait(0.0)] == [End.GONE]
-    ray.actors[0].calls[-1].answer = ended()
+    ray.actors[0].answers("wait", ended())
     assert ray.actors[0].is_killed and found.wait(0.0) == [] and not (tmp_path / "t").exists()
 
 
@@ -205,7 +211,7 @@ def test_a_cluster_on_which_no_worker_starts_is_given_up(ray: Ray) -> None:
     found, _ = entered(ray)
     with pytest.raises(BadCluster, match="no worker starts: No module named 'farkas'"):
         for _ in range(cluster.FAILURES):
-            ray.actors[-1].calls[-1].answer = RayError("...\nNo module named 'farkas'")
+            ray.actors[-1].answers("about", RayError("...\nNo module named 'farkas'"))
             found.wait(0.0)
 
 
@@ -222,11 +228,11 @@ def test_who_is_evicted_is_told_and_what_comes_back_lies_in_the_tasks_folder(ray
     found.start(task(tmp_path, "a"), "n")
     found.start(task(tmp_path, "b"), "n")
     for actor in ray.actors:
-        actor.calls[-1].answer = Report(0, None)
+        actor.answers("begin", Report(0, None))
     found.wait(0.0)
     found.evict("b")
     assert [[call.words for call in actor.calls if call.method == "evict"] for actor in ray.actors] == [[], [("b",)]]
-    ray.actors[0].calls[-1].answer = ended("a", witness=b"((X_0 1))")
+    ray.actors[0].answers("wait", ended("a", witness=b"((X_0 1))"))
     assert [outcome.id for outcome in found.wait(0.0)] == ["a"]
     assert (tmp_path / "a" / "witness").read_bytes() == b"((X_0 1))"
 
@@ -240,8 +246,25 @@ def test_a_disk_without_room_for_what_comes_back_is_the_disks_fault(
     monkeypatch.setattr(cluster, "delivered", full)
     found, _ = entered(ray, about())
     found.start(task(tmp_path), "n")
-    ray.actors[0].calls[-1].answer = ended()
+    ray.actors[0].answers("begin", Report(0, None))
+    ray.actors[0].answers("wait", ended())
+    assert found.wait(0.0) == []
     assert [outcome.code for outcome in found.wait(0.0)] == [NO_ROOM]
+
+
+def test_a_task_that_has_no_room_there_is_over_and_what_else_was_asked_about_it_is_not_heard(
+    ray: Ray, tmp_path: Path
+) -> None:
+    found, _ = entered(ray, about())
+    found.start(task(tmp_path, "a"), "n")
+    ray.actors[0].answers("begin", Report(0, None, Outcome("a", NO_ROOM, End.ITSELF, 0.0, 0.0, 0)))
+    ray.actors[0].answers("wait", Report(0, None))
+    assert [outcome.code for outcome in found.wait(0.0)] == [NO_ROOM]
+    assert found.wait(0.0) == []
+    found.start(task(tmp_path, "b"), "n")
+    ray.actors[0].answers("begin", Report(0, None))
+    ray.actors[0].answers("wait", ended("b"))
+    assert [found.wait(0.0), [outcome.id for outcome in found.wait(0.0)]] == [[], ["b"]]
 
 
 class Reluctant(Local):
