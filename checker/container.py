@@ -25,12 +25,16 @@ from farkas.checker.query import SEMANTICS
 
 MAGIC = b"NNC1"
 FORMAT = 1
-CROWN_1, CROWN_2 = KERNELS = ("crown-fp-1", "crown-fp-2")
+CROWN_1, CROWN_2, CROWN_3, CROWN_4 = KERNELS = ("crown-fp-1", "crown-fp-2", "crown-fp-3", "crown-fp-4")
+PLANNED = (CROWN_2, CROWN_4)  # bounds are derived where the certificate says so
+CURVED = (CROWN_3, CROWN_4)  # the first two over ellipsoids of inputs
 VERDICTS = ("sat", "unsat")
 LEAVES, TREE, POINT, PLAN, VECTORS, FOOTER = 1, 2, 3, 4, 5, 255
 FRAMES = {
     (CROWN_1, "unsat"): (LEAVES, TREE),
     (CROWN_2, "unsat"): (PLAN, VECTORS, LEAVES, TREE),
+    (CROWN_3, "unsat"): (LEAVES, TREE),
+    (CROWN_4, "unsat"): (PLAN, VECTORS, LEAVES, TREE),
     (CROWN_1, "sat"): (POINT,),
 }
 MAX_HEADER = 1 << 16
@@ -189,7 +193,7 @@ def _header(data: Any) -> Header:
         raise CertificateRejected("header", f"intermediate must be slope rules below {len(RULES)}, found {rules!r}")
     if (data["kernel"], data["verdict"]) not in FRAMES:
         raise CertificateRejected("header", f"{data['kernel']} is no rule for {data['verdict']}")
-    if rules and data["kernel"] == CROWN_2:
-        raise CertificateRejected("header", f"intermediate must be [] in {CROWN_2}, found {rules!r}")
+    if rules and data["kernel"] in PLANNED:
+        raise CertificateRejected("header", f"intermediate must be [] in {data['kernel']}, found {rules!r}")
     fields = {name: data[name] for name in Header.__dataclass_fields__}
     return Header(**{**fields, "networks": networks, "intermediate": tuple(rules)})

@@ -28,6 +28,7 @@ from itertools import accumulate, compress
 from operator import add, gt, mul
 from typing import Any
 
+from farkas.checker.ellipsoid import least
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.plan import Vector
 from farkas.checker.products import Column, add_products, add_to, columns_of, combine_rows, exposed_rows, pack
@@ -498,11 +499,13 @@ def _affine_constant(node: Affine, errors: list[int], js: list[int], coefficient
 
 
 def _input_constant(point: Point, coefficients: list[int]) -> int:
-    """The minimum of coefficients . X over the box, rounded down to 2^-K."""
-    if point.box is None:
+    """The minimum of coefficients . X over the box, rounded down to 2^-K; or over its ellipsoid, where that is more."""
+    box = point.box
+    if box is None:
         raise CertificateRejected("kernel", "a bound was asked of a tree node without a box")
-    ends = zip(coefficients, point.box.lower, point.box.upper, strict=True)
-    return sum(c * (x if c > 0 else y) for c, x, y in ends) >> (F + S + H - K)
+    ends = zip(coefficients, box.lower, box.upper, strict=True)
+    constant = sum(c * (x if c > 0 else y) for c, x, y in ends) >> (F + S + H - K)
+    return constant if box.ball is None else max(constant, least(coefficients, box, box.ball))
 
 
 def _scatter(row: Iterable[tuple[int, int]], size: int) -> list[int]:

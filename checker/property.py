@@ -2,7 +2,7 @@
 
     file    := ( (declare-const NAME Real) | (assert formula) )*          NAME: X_i or Y_j
     formula := (and formula+) | (or formula+) | (<= term term) | (>= ...) | (< ...) | (> ...)
-    term    := decimal | NAME | (+ term+) | (- term+) | (* term+)         at most one factor is not constant
+    term    := decimal | NAME | (+ term+) | (- term+) | (* term+)
 
 Anything else is an error with line and column.  One pass over the tokens with an explicit stack, so depth costs no
 recursion; equal numbers are one object, so that boxes are compared by identity.
@@ -17,13 +17,13 @@ from typing import NoReturn
 
 from farkas.checker import property2
 from farkas.checker.errors import MalformedInput
+from farkas.checker.polynomials import MAX_BITS, Form, at_most, multiply
 from farkas.checker.query import Atom, Case, Property
 
 MAX_CONJUNCTIONS = 1_000_000
 MAX_ATOMS = 50_000_000
 MAX_DIGITS = 4000
 MAX_EXPONENT = 9999
-MAX_BITS = 1 << 17
 
 _TOKEN = re.compile(r"[()]|[^\s()]+", re.ASCII)
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,6}))?", re.ASCII)
@@ -32,8 +32,6 @@ _COMPARISONS = frozenset(("<=", ">=", "<", ">"))
 _TERMS = frozenset("+-*")
 _HEADS = _COMPARISONS | _TERMS | {"and", "or", "assert"}
 
-Linear = dict[int, Fraction]
-"""Coefficients by variable, none of them zero: 2 i for X_i, 2 j + 1 for Y_j, -1 for the constant."""
 Bound = tuple[int, Fraction]
 """(2 i, v): X_i >= v.  (2 i + 1, v): X_i <= v."""
 Literal = tuple[Bound | None, Atom | None]
@@ -59,7 +57,7 @@ class _Frame:
     def __init__(self, head: str, token: int) -> None:
         self.head = head
         self.token = token
-        self.operands: list[Linear | list[Conjunction]] = []
+        self.operands: list[Form | list[Conjunction]] = []
 
 
 class _Reader:
@@ -148,7 +146,7 @@ class _Reader:
         declared.add(int(name[2]))
         self.at += 5
 
-    def _leaf(self, word: str) -> Linear:
+    def _leaf(self, word: str) -> Form:
         """A declared variable or a decimal."""
         name = _NAME.fullmatch(word)
         if name is not None:
@@ -198,12 +196,13 @@ class _Reader:
         else:
             stack[-1].operands.append(self._arithmetic(head, terms))
 
-    def _arithmetic(self, head: str, terms: Sequence[Linear]) -> Linear:
+    def _arithmetic(self, head: str, terms: Sequence[Form]) -> Form:
         total = terms[0]
         if head == "*":
             for factor in terms[1:]:
                 if factor.keys() - {-1} and total.keys() - {-1}:
-                    self.fail("a product of variables is not linear")
+                    total = {key: self._intern(value) for key, value in multiply(total, factor).items()}
+                    continue
                 if factor.keys() - {-1}:
                     total, factor = factor, total
                 total = self._add({}, total, factor.get(-1, Fraction(0)))
@@ -214,7 +213,7 @@ class _Reader:
             self._add(total, term, Fraction(1 if head == "+" else -1))
         return total
 
-    def _add(self, total: Linear, right: Linear, factor: Fraction) -> Linear:
+    def _add(self, total: Form, right: Form, factor: Fraction) -> Form:
         """total += factor * right; every form has one owner."""
         for key, coefficient in right.items():
             value = total.pop(key, Fraction(0)) + factor * coefficient
@@ -222,20 +221,17 @@ class _Reader:
                 total[key] = self._intern(value)
         return total
 
-    def _compare(self, head: str, left: Linear, right: Linear) -> list[Conjunction]:
+    def _compare(self, head: str, left: Form, right: Form) -> list[Conjunction]:
         """One comparison: a bound of the box, an atom, or (a strict bound) both."""
         if head[0] == ">":
             left, right = right, left
         form = self._add(left, right, Fraction(-1))
-        limit = self._intern(-form.pop(-1, Fraction(0)))
-        strict = len(head) == 1
-        x = tuple(sorted((k // 2, c) for k, c in form.items() if k % 2 == 0))
-        y = tuple(sorted((k // 2, c) for k, c in form.items() if k % 2 == 1))
-        if len(x) != 1 or y:
-            return [((None, Atom(x, y, limit, strict)),)]
-        ((i, c),) = x
-        bound = (2 * i + (c > 0), self._intern(limit / c))
-        return [((bound, Atom(x, y, limit, strict) if strict else None),)]
+        atom = at_most(form, strict=len(head) == 1)
+        if len(atom.x) != 1 or atom.y or atom.products:
+            return [((None, atom),)]
+        ((i, c),) = atom.x
+        bound = (2 * i + (c > 0), self._intern(atom.c / c))
+        return [((bound, atom if atom.strict else None),)]
 
     def _any(self, formulas: Sequence[list[Conjunction]]) -> list[Conjunction]:
         self._limit(sum(map(len, formulas)), 0)

@@ -4,11 +4,11 @@
     network := (declare-network NAME relation? (declare-input NAME TYPE SHAPE)+
                                 (declare-hidden NAME TYPE SHAPE "onnx name")* (declare-output NAME TYPE SHAPE)+)
     formula := (and formula+) | (or formula+) | (OP term term)        OP: <= >= < > == !=
-    term    := decimal | NAME | NAME[i,...] | (+ term+) | (- term+) | (* term+)   at most one factor is not constant
+    term    := decimal | NAME | NAME[i,...] | (+ term+) | (- term+) | (* term+)
 
 X is all inputs of all networks in declaration order, row-major; Y is, network by network, all outputs and then all
-hidden tensors.  `a == b` is `a <= b` and `a >= b`; `a != b` is `a < b` or `a > b`.  Anything else, products of
-variables and `initialized` among it, is an error with its line.  The text becomes nested lists first, with an explicit
+hidden tensors.  `a == b` is `a <= b` and `a >= b`; `a != b` is `a < b` or `a > b`.  Anything else,
+`initialized` among it, is an error with its line.  The text becomes nested lists first, with an explicit
 stack; these are then read from outside in.
 """
 
@@ -22,7 +22,8 @@ from math import prod
 from typing import NoReturn
 
 from farkas.checker.errors import MalformedInput
-from farkas.checker.property2_normal import Formula, Linear, Normal, add
+from farkas.checker.polynomials import Form, add, multiply
+from farkas.checker.property2_normal import Formula, Normal
 from farkas.checker.query import Property
 
 MAX_DEPTH = 210
@@ -282,9 +283,9 @@ class _Reader:
             self.fail(f"'({tree.head}' takes two terms", tree.at)
         return tree.head, terms[0], terms[1]
 
-    def _terms(self, items: Sequence[_Tree]) -> list[Linear]:
+    def _terms(self, items: Sequence[_Tree]) -> list[Form]:
         """Terms in a row; an index belongs to the word before it."""
-        terms: list[Linear] = []
+        terms: list[Form] = []
         place = 0
         while place < len(items):
             item = items[place]
@@ -298,7 +299,7 @@ class _Reader:
             terms.append(self._leaf(item, index))
         return terms
 
-    def _leaf(self, word: _Word, index: str | None) -> Linear:
+    def _leaf(self, word: _Word, index: str | None) -> Form:
         """An element of a tensor or a decimal."""
         tensor = self.tensors.get(word.text)
         if tensor is None:
@@ -330,7 +331,7 @@ class _Reader:
         self.numbers[word.text] = value
         return value
 
-    def _arithmetic(self, tree: _List) -> Linear:
+    def _arithmetic(self, tree: _List) -> Form:
         if tree.head not in ("+", "-", "*") or len(tree.items) < 2:
             self.fail("'+', '-' or '*' and terms were expected", tree.at)
         terms = self._terms(tree.items[1:])
@@ -339,11 +340,7 @@ class _Reader:
             return {key: -value for key, value in total.items()}
         for term in terms[1:]:
             if tree.head == "*":
-                if term.keys() - {-1} and total.keys() - {-1}:
-                    self.fail("a product of variables is not linear", tree.at)
-                form, factor = (term, total) if term.keys() - {-1} else (total, term)
-                scale = factor.get(-1, Fraction(0))
-                total = {key: value * scale for key, value in form.items() if scale}
+                total = multiply(total, term)
             else:
                 add(total, term, 1 if tree.head == "+" else -1)
         return total

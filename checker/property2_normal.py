@@ -11,29 +11,17 @@ from fractions import Fraction
 
 from farkas.checker import binary32
 from farkas.checker.errors import MalformedInput
+from farkas.checker.polynomials import Form, add, at_most
 from farkas.checker.query import Atom, Case, Property
 
 MAX_CONJUNCTIONS = 1_000_000
 MAX_ATOMS = 50_000_000
-MAX_BITS = 1 << 17
 
-Linear = dict[int, Fraction]
-"""Coefficients by variable, none of them zero: 2 i for X_i, 2 j + 1 for Y_j, -1 for the constant."""
-Formula = tuple[str, "list[Formula]"] | tuple[str, Linear, Linear]
+Formula = tuple[str, "list[Formula]"] | tuple[str, Form, Form]
 """("and" | "or", formulas) or (operator, left, right)."""
 Bound = tuple[int, Fraction]
 """(2 i, v): X_i >= v.  (2 i + 1, v): X_i <= v."""
 Conjunction = tuple[tuple[Bound, ...], tuple[Atom, ...]]
-
-
-def add(total: Linear, form: Linear, factor: Fraction | int) -> None:
-    """total += factor * form."""
-    for key, coefficient in form.items():
-        value = total.pop(key, Fraction(0)) + factor * coefficient
-        if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
-            raise MalformedInput("property", "a number grows beyond all reason")
-        if value:
-            total[key] = value
 
 
 class Normal:
@@ -117,21 +105,17 @@ def _one(values: dict[tuple[int, int], Fraction], value: Fraction) -> Fraction:
     return values.setdefault((value.numerator, value.denominator), value)
 
 
-def _literal(operator: str, left: Linear, right: Linear) -> list[Conjunction]:
+def _literal(operator: str, left: Form, right: Form) -> list[Conjunction]:
     """One of <= >= < >: a bound of the box, an atom, or (a strict bound) both."""
     if operator[0] == ">":
         left, right = right, left
     form = dict(left)
     add(form, right, -1)
-    limit = -form.pop(-1, Fraction(0))
-    strict = len(operator) == 1
-    x = tuple(sorted((key // 2, a) for key, a in form.items() if key % 2 == 0))
-    y = tuple(sorted((key // 2, b) for key, b in form.items() if key % 2 == 1))
-    atom = Atom(x, y, limit, strict)
-    if len(x) != 1 or y:
+    atom = at_most(form, strict=len(operator) == 1)
+    if len(atom.x) != 1 or atom.y or atom.products:
         return [((), (atom,))]
-    ((i, a),) = x
-    return [(((2 * i + (a > 0), limit / a),), (atom,) if strict else ())]
+    ((i, a),) = atom.x
+    return [(((2 * i + (a > 0), atom.c / a),), (atom,) if atom.strict else ())]
 
 
 def _joined(run: Sequence[Conjunction]) -> Conjunction:
@@ -159,7 +143,7 @@ def _complete(box: list[Fraction | None], atoms: Sequence[Atom]) -> list[Fractio
         return box
     given = [value is not None for value in box]
     outer = [None if value is None else _outward(slot, value) for slot, value in enumerate(box)]
-    ties = [atom for atom in atoms if len(atom.x) > 1 and not atom.y]
+    ties = [atom for atom in atoms if len(atom.x) > 1 and not atom.y and not atom.products]
     found = 1
     while found:
         found = sum(_follows(atom, outer, given) for atom in ties)

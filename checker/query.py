@@ -73,12 +73,16 @@ class Network:
 
 @dataclass(frozen=True)
 class Atom:
-    """sum x_i X_i + sum y_j Y_j <= c, or < c when strict; indices ascend, no coefficient is zero."""
+    """sum x_i X_i + sum y_j Y_j + sum of products <= c, or < c when strict; indices ascend, no coefficient is zero.
+
+    products: by their factors, two or more, ascending: 2 i for X_i, 2 j + 1 for Y_j.
+    """
 
     x: tuple[tuple[int, Fraction], ...]
     y: tuple[tuple[int, Fraction], ...]
     c: Fraction
     strict: bool
+    products: tuple[tuple[tuple[int, ...], Fraction], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,20 @@ class Property:
 
 
 @dataclass(frozen=True)
+class Ball:
+    """sum of ((X_i - centre_i) / axes_i)^2 <= 1 over the inputs i whose axis is not 0; integers at 2^-H."""
+
+    centre: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Box:
-    """Integers at 2^-H, lower <= upper."""
+    """Integers at 2^-H, lower <= upper; ball: where else all points lie that are asked about."""
 
     lower: tuple[int, ...]
     upper: tuple[int, ...]
+    ball: Ball | None = None
 
 
 @dataclass(frozen=True)
@@ -215,8 +228,8 @@ def bisect(box: Box, dimension: int, rounded: bool) -> tuple[Box, Box] | None:
         return None
     head, tail = slice(dimension), slice(dimension + 1, None)
     return (
-        Box(box.lower, (*box.upper[head], left, *box.upper[tail])),
-        Box((*box.lower[head], right, *box.lower[tail]), box.upper),
+        Box(box.lower, (*box.upper[head], left, *box.upper[tail]), box.ball),
+        Box((*box.lower[head], right, *box.lower[tail]), box.upper, box.ball),
     )
 
 
@@ -269,6 +282,9 @@ def _atom_line(atom: Atom) -> str:
     parts += [f"{i}:{_ratio(c)}" for i, c in atom.x]
     parts.append("y")
     parts += [f"{j}:{_ratio(c)}" for j, c in atom.y]
+    if atom.products:
+        parts.append("p")
+        parts += ["*".join(f"{'xy'[k % 2]}{k // 2}" for k in factors) + f":{_ratio(c)}" for factors, c in atom.products]
     return " ".join(parts)
 
 

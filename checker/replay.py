@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 from farkas.checker import binary32
@@ -271,4 +272,6 @@ def _check_inside(case: Case, x: Sequence[Fraction], rounded: bool) -> None:
 
 def _holds(atom: Atom, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
     total = sum((c * x[i] for i, c in atom.x), Fraction(0)) + sum((c * y[j] for j, c in atom.y), Fraction(0))
+    for factors, c in atom.products:
+        total += c * prod((y if k % 2 else x)[k // 2] for k in factors)
     return total < atom.c if atom.strict else total <= atom.c

@@ -51,7 +51,7 @@ def _equal_everywhere(cases: Iterable[Case]) -> list[tuple[int, int]]:
         for atoms in case.disjuncts:
             signs: dict[tuple[int, int], set[bool]] = {}
             for atom in atoms:
-                if len(atom.x) == 2 and not atom.y and atom.c == 0 and not atom.strict:
+                if len(atom.x) == 2 and not atom.y and not atom.products and atom.c == 0 and not atom.strict:
                     (i, a), (k, b) = atom.x
                     if a == -b:
                         signs.setdefault((i, k), set()).add(a > 0)
@@ -96,6 +96,16 @@ def _rewrite(atom: Atom, columns: Sequence[int]) -> Atom | None:
     for i, coefficient in atom.x:
         total[columns[i]] = total.get(columns[i], Fraction(0)) + coefficient
     x = tuple((column, total[column]) for column in sorted(total) if total[column] != 0)
-    if not x and not atom.y and (atom.c > 0 or (atom.c == 0 and not atom.strict)):
+    products = _products(atom, columns)
+    if not x and not atom.y and not products and (atom.c > 0 or (atom.c == 0 and not atom.strict)):
         return None
-    return Atom(x, atom.y, atom.c, atom.strict)
+    return Atom(x, atom.y, atom.c, atom.strict, products)
+
+
+def _products(atom: Atom, columns: Sequence[int]) -> tuple[tuple[tuple[int, ...], Fraction], ...]:
+    """The products of the free inputs; those that became equal are added up."""
+    total: dict[tuple[int, ...], Fraction] = {}
+    for factors, coefficient in atom.products:
+        free = tuple(sorted(k if k % 2 else 2 * columns[k // 2] for k in factors))
+        total[free] = total.get(free, Fraction(0)) + coefficient
+    return tuple((factors, total[factors]) for factors in sorted(total) if total[factors] != 0)

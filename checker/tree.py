@@ -177,6 +177,10 @@ def combine(case: Case, disjunct: int, rule: int, atoms: Sequence[tuple[int, int
         if index >= len(case.disjuncts[disjunct]):
             raise CertificateRejected("LEAVES", f"disjunct {disjunct} has no atom {index}")
         atom = case.disjuncts[disjunct][index]
+        if atom.products:
+            raise CertificateRejected(
+                "LEAVES", f"atom {index} of disjunct {disjunct} has products: no rule is about it"
+            )
         scale = multiplier * lcm(*(c.denominator for _, c in (*atom.x, *atom.y)))
         for target, terms in ((row, atom.y), (xrow, atom.x)):
             for i, c in terms:

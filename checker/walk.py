@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
-from farkas.checker import container
+from farkas.checker import container, ellipsoid
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.kernel import neuron_layers
 from farkas.checker.plan import Plan, Vectors, parse_columns, parse_plan
@@ -27,22 +27,28 @@ from farkas.checker.tree import Kind, Tree, claim_of, parse_kinds, parse_tree
 
 @dataclass(frozen=True)
 class Proof:
-    """What an `unsat` certificate says.  plan, vectors: of crown-fp-2 only; intermediate: of crown-fp-1 only."""
+    """What an `unsat` certificate says.
+
+    plan, vectors: of crown-fp-2 and crown-fp-4 only; intermediate: of the other two only.  curved: whether boxes have
+    the ellipsoids of their cases, by crown-fp-3 and crown-fp-4.
+    """
 
     intermediate: tuple[int, ...]
     kinds: tuple[Kind, ...]
     tree: Tree
     plan: Plan | None = None
     vectors: Vectors | None = None
+    curved: bool = False
 
 
 def parse_proof(header: container.Header, payloads: Mapping[int, bytes], query: Query) -> Proof:
     """The proof in the frames of an `unsat` certificate.  Raises CertificateRejected."""
     leaves = container.parse_json(payloads[container.LEAVES], "LEAVES")
-    if header.kernel == container.CROWN_1:
+    curved = header.kernel in container.CURVED
+    if header.kernel not in container.PLANNED:
         kinds = parse_kinds(leaves)
         tree = parse_tree(payloads[container.TREE], len(query.cases), query.network.sizes[0], len(kinds))
-        return Proof(header.intermediate, kinds, tree)
+        return Proof(header.intermediate, kinds, tree, curved=curved)
     layers = [query.network.sizes[v] for v in neuron_layers(query.network)]
     stated = container.parse_json(payloads[container.PLAN], "PLAN")
     columns = parse_columns(stated, sum(layers))
@@ -55,7 +61,7 @@ def parse_proof(header: container.Header, payloads: Mapping[int, bytes], query: 
         payloads[container.TREE], len(query.cases), query.network.sizes[0], len(kinds),
         neurons=sum(layers), recipes=len(plan.recipes), forks=len(plan.forks),
     )  # fmt: skip
-    return Proof((), kinds, tree, plan, vectors)
+    return Proof((), kinds, tree, plan, vectors, curved)
 
 
 def _check_pins(kinds: Sequence[Kind], vectors: Vectors, network: Network) -> None:
@@ -77,7 +83,7 @@ def failing_leaves(query: Query, proof: Proof, kernel: Kernel, *, first_only: bo
     prover = _prover(query, proof, kernel)
     claims = _Claims(query, proof)
     failing: list[int] = []
-    waiting = _roots(query, proof.tree)
+    waiting = _roots(query, proof)
     while waiting:
         wave = waiting[-prover.wave :]
         del waiting[-prover.wave :]
@@ -92,7 +98,10 @@ def failing_leaves(query: Query, proof: Proof, kernel: Kernel, *, first_only: bo
                 else:
                     leaves.append(row)
             closed = prover.close(state, leaves, [claims.of(part[row]) for row in leaves]) if leaves else []
-            failing += [proof.tree.leaf[part[row].position] for row in compress(leaves, [not c for c in closed])]
+            open_rows = compress(leaves, [not c for c in closed])
+            failing += [
+                proof.tree.leaf[part[row].position] for row in open_rows if not ellipsoid.misses(part[row].step.box)
+            ]
         if failing and first_only:
             break
     return sorted(failing)
@@ -164,12 +173,16 @@ class _Claims:
         return self._known[key]
 
 
-def _roots(query: Query, tree: Tree) -> list[_Pending]:
+def _roots(query: Query, proof: Proof) -> list[_Pending]:
+    tree = proof.tree
     ends = [*tree.roots, len(tree.opcodes)][1:]
     waiting: list[_Pending] = []
     for case, (box, position, end) in enumerate(zip(query.boxes, tree.roots, ends, strict=True)):
         if box is None:
             raise CertificateRejected(f"case {case}", "no binary32 point lies in its box, so nothing can be certified")
+        ball = ellipsoid.ball_of(query.cases[case]) if proof.curved else None
+        if ball is not None:
+            box = ellipsoid.cut(box, ball)
         waiting.append(_Pending(position, end - position, case, None, Step(box, None, None), None, 0))
     waiting.reverse()
     return waiting

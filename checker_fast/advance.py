@@ -32,7 +32,7 @@ class Advance:
         self._plan, self._parents = work.plan, work.parents
         recipes = [() if step.recipe is None else step.recipe.rows for step in steps]
         vectors = [vector for groups in recipes for group in groups for vector in group.vectors]
-        frame = Frame(work.plan, work.box_low, work.box_high, pinned_neurons(work.plan, vectors))
+        frame = Frame(work.plan, work.box_low, work.box_high, pinned_neurons(work.plan, vectors), work.balls)
         self._own = _own_pins(work.plan, recipes, frame.pinned)
         self.children = Children(frame, work.bad.copy(), np.zeros(len(steps), np.bool_), work.chunk)
         forward = [b for b, step in enumerate(steps) if step.recipe is not None and step.recipe.forward]

@@ -8,6 +8,7 @@ import numpy as np
 
 from farkas.checker.kernel import EMPTY, OPEN, Point
 from farkas.checker.query import Bound, Box, Claim
+from farkas.checker_fast.balls import balls_of
 from farkas.checker_fast.frame import Plan
 from farkas.checker_fast.limbs import Ints
 from farkas.checker_fast.seeds import claim_seeds
@@ -49,8 +50,12 @@ class Batches:
 
     def _derive(self, parents: State, state: State, rows: Ints, run: Callable[[Work], Children]) -> list[int]:
         """Fills in rows of the state; those that the reference kernel has to do again."""
-        boxes = boxes_as_arrays([state.boxes[row] for row in rows.tolist()], self.plan.budget.value)
-        found = run(Work(self.plan, self._chunk, rows, parents.numbers[rows], *boxes))
+        chosen, limit = [state.boxes[row] for row in rows.tolist()], self.plan.budget.value
+        low, high, bad = boxes_as_arrays(chosen, limit)
+        balls = balls_of(chosen, limit)
+        if balls is not None:
+            bad |= balls.bad
+        found = run(Work(self.plan, self._chunk, rows, parents.numbers[rows], low, high, bad, balls))
         state.status[rows] = np.where(found.empty, EMPTY, OPEN)
         for v, place in enumerate(self.plan.places):
             if place is not None:
@@ -83,8 +88,12 @@ class Batches:
         """`close` for open rows that the arrays hold, claims without None; None: the reference kernel has to answer."""
         distinct = sorted(set(rows))
         number = {row: n for n, row in enumerate(distinct)}
-        low, high, large = boxes_as_arrays([state.boxes[row] for row in distinct], self.plan.budget.value)
+        boxes, limit = [state.boxes[row] for row in distinct], self.plan.budget.value
+        low, high, large = boxes_as_arrays(boxes, limit)
         frame = frame_of(self.plan, state, np.array(distinct), low, high)
+        frame.balls = balls_of(boxes, limit)
+        if frame.balls is not None:
+            large |= frame.balls.bad
         stated = [bound.vector for claim in claims for bound in claim if bound is not None and bound.vector is not None]
         frame.pinned = pinned_neurons(self.plan, stated)
         asked: dict[int | None, list[tuple[int, Bound]]] = {}

@@ -120,7 +120,7 @@ class Forward:
     """Bounds in force at children by the rule crown-fp-1, node by node."""
 
     def __init__(self, work: Work) -> None:
-        frame = Frame(work.plan, work.box_low, work.box_high)
+        frame = Frame(work.plan, work.box_low, work.box_high, balls=work.balls)
         self.children = Children(frame, work.bad.copy(), np.zeros(len(work.bad), np.bool_), work.chunk)
         self._parents = work.parents
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from farkas.checker.kernel import readers_of
 from farkas.checker.query import Affine, Input, Network, Relu, S
+from farkas.checker_fast.balls import Balls
 from farkas.checker_fast.layers import Layer, Operand, layer
 from farkas.checker_fast.limbs import Budget, Flags, Floats, Ints
 from farkas.checker_fast.matrices import Unsupported
@@ -112,14 +113,15 @@ class Frame:
 
     low, high: (B, size) at 2^-P per network node, in order, as far as known.  errors: (B, size) at 2^-K of affine
     nodes.  box_low, box_high: (B, inputs) at 2^-H, or (1, inputs) for all.  pinned: of neurons by number, those that
-    some row pins, or that have a row with pins in its own layer.  before: bounds of a node before its row groups, which
-    is what pins on it refer to meanwhile.
+    some row pins, or that have a row with pins in its own layer.  balls: of the boxes, if any has one.  before: bounds
+    of a node before its row groups, which is what pins on it refer to meanwhile.
     """
 
     plan: Plan
     box_low: Floats
     box_high: Floats
     pinned: Flags | None = None
+    balls: Balls | None = None
     low: list[Floats] = field(default_factory=list)
     high: list[Floats] = field(default_factory=list)
     errors: list[Floats] = field(default_factory=list)

@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from farkas.checker.query import Affine, F, G, H, Input, K, P, Relu, S
+from farkas.checker_fast import balls
 from farkas.checker_fast.frame import Frame, Slopes
 from farkas.checker_fast.layers import Layer, Operand
 from farkas.checker_fast.limbs import (
@@ -112,8 +113,13 @@ class Sweep:
         ends = np.concatenate([frame.box_low, frame.box_high], axis=1)
         if len(ends) > 1:
             ends = ends[self.chosen]
-        shift = F + H - K if frame.plan.coarse[v] else F + S + H - K
-        self._spend(*floor_dot(both, bound, ends, shift, budget))
+        step = 0 if frame.plan.coarse[v] else S
+        constant, reach = floor_dot(both, bound, ends, F + step + H - K, budget)
+        if frame.balls is not None:
+            low, high = np.split(ends, 2, axis=1)
+            other, far = balls.least(frame.balls, self.chosen, coefficients, bound, low, high, step, budget)
+            constant, reach = np.maximum(constant, other), np.maximum(reach, far)
+        self._spend(constant, reach)
 
     def _pin(self, v: int, stated: Stated) -> None:
         """The pins of node v.  Those of a node that the rows do not reach are left to the reference kernel."""

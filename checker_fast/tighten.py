@@ -13,6 +13,7 @@ import numpy as np
 
 from farkas.checker.plan import Vector
 from farkas.checker.query import K, P
+from farkas.checker_fast.balls import Balls
 from farkas.checker_fast.frame import Frame, Plan
 from farkas.checker_fast.limbs import Flags, Floats, Ints
 from farkas.checker_fast.seeds import neuron_seeds, pinned_seeds
@@ -23,7 +24,7 @@ from farkas.checker_fast.stated import Stated, stated
 class Work:
     """Tree nodes to derive from their parents' numbers.
 
-    rows: their places in the wave.  box_low, box_high: as in a frame; bad: boxes that are too large.
+    rows: their places in the wave.  box_low, box_high, balls: as in a frame; bad: boxes that are too large.
     """
 
     plan: Plan
@@ -33,6 +34,7 @@ class Work:
     box_low: Floats
     box_high: Floats
     bad: Flags
+    balls: Balls | None = None
 
 
 @dataclass

@@ -27,9 +27,8 @@ class Task:
     """What every arm needs: the prepared network, the family, and how leaves must close.
 
     margin: what a row must clear beyond its threshold; evaluate: outputs (B, m) of inputs (B, n0), a guide; engines:
-    names of those that may decide, None for all; milp_solver: who hunts for incumbents; linear: the same task about the
-    network alone, where all that is not linear in it is the family's ellipsoid; team: who helps with boxes, None for
-    nobody.
+    names of those that may decide, None for all; milp_solver: who hunts for incumbents; team: who helps with boxes,
+    None for nobody.
     """
 
     net: Prepared
@@ -41,7 +40,6 @@ class Task:
     branching: str
     engines: frozenset[str] | None = None
     milp_solver: str = "highs"
-    linear: Task | None = None
     team: Team | None = None
 
     @property

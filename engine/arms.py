@@ -19,8 +19,8 @@ were best at the root, a linear program finds them anew at every node.  Of 11 th
 48 unstable neurons, ReLU splitting decided 3 within 5 s, linear programs all of them, 7 with the first.
 
 Where values are multiplied with each other (polynomial atoms) only boxes are cut: a decided sign makes no product
-linear, a narrow box nearly does.  But where the products only say that inputs lie in an ellipsoid (`engine.ball`), ReLU
-splitting works on the network alone, with rows bounded over the ellipsoid.
+linear, a narrow box nearly does.  But where the products only say that inputs lie in an ellipsoid (`engine.ball`), the
+task is about the network alone, with rows bounded over the ellipsoid; linear programs know nothing of that.
 
 Options.engines names those that may work.  An arm that is asked for alone takes what comes: any number of inputs or
 of unstable neurons.
@@ -59,7 +59,7 @@ def arms(task: Task) -> list[Arm]:
     roots = Roots(task)
     makers: dict[str, Callable[[], Arm]] = {
         "input-splitting": lambda: InputArm(task),
-        "relu-splitting": lambda: ReluArm(task.linear or task, Roots(task.linear) if task.linear else roots),
+        "relu-splitting": lambda: ReluArm(task, roots),
         "milp": lambda: MilpArm(task, roots, limits),
     }
     return [makers[name]() for name in allowed]
@@ -68,8 +68,8 @@ def arms(task: Task) -> list[Arm]:
 def _order(task: Task) -> tuple[str, ...]:
     """All arms that fit; one that is named alone always does."""
     if task.net.program.has_products:
-        if task.linear is None:
-            return ("input-splitting",)  # the others state neurons' signs, and lines that these make exact
+        return ("input-splitting",)  # the others state neurons' signs, and lines that these make exact
+    if task.family.ball is not None:
         alone = task.engines is not None and len(task.engines & {"input-splitting", "relu-splitting"}) == 1
         both = ("input-splitting", "relu-splitting")
         return both if alone or task.free_inputs <= FEW_INPUTS else both[::-1]

@@ -127,7 +127,8 @@ class Search:
 
     def begin(self, elapsed_s: float = 0.0) -> None:
         """Choose who computes the bounds; nothing is open yet.  elapsed_s: since the search began elsewhere."""
-        self.kernel = self.kernel or kernel(self.net)
+        if self.family.ball is None:  # the compiled bounds know of boxes only
+            self.kernel = self.kernel or kernel(self.net)
         self._begun = time.monotonic() - elapsed_s
         self._waiting = np.zeros(len(self.family.members), dtype=np.int64)
         self.progress.share = 0.0

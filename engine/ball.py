@@ -7,6 +7,10 @@ stands in every disjunct, only points of the ellipsoid can violate, so every bou
 
 Completing the squares gives the centre m_i = -b_i / (2 q_i) and the radius R with R^2 = c + sum q_i m_i^2, in exact
 rationals; in float64 the centre is rounded, and the radius grows by the distance from the true one, rounded up.
+
+The checker knows such atoms too (`crown-fp-3`, docs/certificate.md): it cuts the same boxes, in the same integers, and
+its rows over an ellipsoid lose about 2^-30 of the root of the number of inputs by rounding, which bounds here allow
+for.
 """
 
 from __future__ import annotations
@@ -14,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import inf, nextafter, sqrt
+from math import inf, isqrt, nextafter, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from farkas.engine.problem import LARGEST, Family, Indices, Matrix, Vector, float_up, grid_down, grid_up
+from farkas.engine.problem import GRID, GRID_BITS, LARGEST, Family, Indices, Matrix, Vector, float_up
 from farkas.specs.query import Atom, Case, Monomial, Property
 
 if TYPE_CHECKING:
@@ -32,18 +36,21 @@ INSIDE = 1.0 - 2.0**-20  # of the radius, to which attacks keep: rounding to bin
 class Ellipsoid:
     """sum over i of (x_i - centre_i)^2 / scale_i <= radius^2, where scale_i > 0; the other inputs are free.
 
-    centre, scale: (n0,); radius: (cases,) of a family.
+    centre, scale: (n0,); radius: (cases,) of a family; lower, upper: (cases, n0), its own box on the grid.
     """
 
     centre: Vector
     scale: Vector
     radius: Vector
+    lower: Matrix
+    upper: Matrix
 
     def on(self, case: Indices, move: Callable[[Any], Any] = np.asarray) -> Ball:
         """The same for bounds of boxes of these cases; move: arrays to the backend."""
         from farkas.runtime_cuda.ball import Ball
 
-        return Ball(move(self.centre), move(self.scale), move(self.radius[case]))
+        larger = 1.0 + 2.0 ** (len(self.centre).bit_length() - 29)
+        return Ball(move(self.centre), move(self.scale), move(self.radius[case] * larger))
 
     def project(self, points: Matrix, case: Indices) -> Matrix:
         """(B, n0): points outside drawn toward the centre; stays in a box that holds the centre.  A guide."""
@@ -75,14 +82,15 @@ def linear(family: Family, outputs: int) -> Family | None:
 
     Whoever bounds rows over the ellipsoid refutes a disjunct by refuting the rest of it.
     """
-    if family.ball is None:
-        return None
     spoken = np.asarray(family.y_rows[:, outputs:].any(axis=1))
+    if family.ball is None:
+        return None if spoken.any() else replace(family, y_rows=family.y_rows[:, :outputs])
     stands_for = [np.flatnonzero(spoken[list(rows)]) for rows in family.disjuncts]
     left = tuple(tuple(r for r in rows if not spoken[r]) for rows in family.disjuncts)
     if not all(len(found) == 1 for found in stands_for) or not all(left):
         return None
-    return replace(family, y_rows=family.y_rows[:, :outputs], disjuncts=left)
+    atoms = tuple(tuple(n for n, r in enumerate(rows) if not spoken[r]) for rows in family.disjuncts)
+    return replace(family, y_rows=family.y_rows[:, :outputs], disjuncts=left, atoms=atoms)
 
 
 def ellipsoid(
@@ -133,8 +141,33 @@ def _completed(atom: Atom, squares: dict[int, Fraction], limits: Sequence[Fracti
         centre[i], scale[i] = float(middle), float_up(1 / q)
         off += q * (middle - Fraction(float(centre[i]))) ** 2
         shift += q * middle * middle
-    radius = [_root_up(max(Fraction(0), limit + shift)) + _root_up(off) for limit in limits]
-    return Ellipsoid(centre, scale, np.nextafter(np.array(radius), inf))
+    squared = [max(Fraction(0), limit + shift) for limit in limits]
+    radius = [_root_up(square) + _root_up(off) for square in squared]
+    lower, upper = _own_box(squares, linear, squared, inputs)
+    return Ellipsoid(centre, scale, np.nextafter(np.array(radius), inf), lower, upper)
+
+
+def _own_box(
+    squares: dict[int, Fraction], linear: dict[int, Fraction], squared: Sequence[Fraction], inputs: int
+) -> tuple[Matrix, Matrix]:
+    """The boxes of the ellipsoids of these squared radii, in the integers of the checker (`checker.ellipsoid`)."""
+    end = int(LARGEST) << GRID_BITS
+    lower = np.full((len(squared), inputs), -end, dtype=np.int64)
+    upper = np.full((len(squared), inputs), end, dtype=np.int64)
+    units = {i: -linear.get(i, Fraction(0)) / (2 * q) * 2**GRID_BITS for i, q in squares.items()}
+    off = sum((q * (units[i] % 1) ** 2 for i, q in squares.items()), Fraction(0))
+    for k, square in enumerate(squared):
+        for i, q in squares.items():
+            reach = max(1, _integer_root_up(square * 4**GRID_BITS / q) + _integer_root_up(off / q))
+            middle = units[i] // 1
+            lower[k, i], upper[k, i] = (min(max(e, -end), end) for e in (middle - reach, middle + reach))
+    return np.asarray(lower * GRID), np.asarray(upper * GRID)
+
+
+def _integer_root_up(value: Fraction) -> int:
+    """The least integer whose square is not below the value."""
+    whole = -(-value // 1)
+    return isqrt(whole - 1) + 1 if whole > 0 else 0
 
 
 def _root_up(value: Fraction) -> float:
@@ -144,13 +177,7 @@ def _root_up(value: Fraction) -> float:
 
 def cut(family: Family, shape: Ellipsoid) -> tuple[Matrix, Matrix]:
     """The root boxes of a family, (cases, n0) on the grid, without what lies beyond the ellipsoid's own box."""
-    lower, upper = family.lower.copy(), family.upper.copy()
-    for k, radius in enumerate(shape.radius):
-        for i in np.flatnonzero(shape.scale):
-            reach = Fraction(_root_up(Fraction(float(shape.scale[i])))) * Fraction(float(radius))
-            low, high = (Fraction(float(shape.centre[i])) + side * reach for side in (-1, 1))
-            if max(abs(low), abs(high)) < LARGEST:
-                lower[k, i], upper[k, i] = max(lower[k, i], grid_down(low)), min(upper[k, i], grid_up(high))
+    lower, upper = np.maximum(family.lower, shape.lower), np.minimum(family.upper, shape.upper)
     for k in np.flatnonzero((lower > upper).any(axis=1)).tolist():  # box and ellipsoid do not meet: bounds will say so
         lower[k], upper[k] = family.lower[k], family.upper[k]
     return lower, upper

@@ -14,7 +14,7 @@ compression sees how much alike they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -79,6 +79,22 @@ class Frames:
 def rule_of(proof: ClosedTree, shape: Shape) -> str:
     """The rule under which a tree is written: crown-fp-1 where that can say it, and says it well."""
     return CROWN_1 if shape.is_dense and all(map(is_plain, proof.trees)) else CROWN_2
+
+
+def renumbered(proof: ClosedTree, atoms: Sequence[tuple[tuple[int, ...], ...] | None]) -> ClosedTree:
+    """The proof with atoms as the cases number them; atoms: by case and disjunct those that trees count, if fewer."""
+    trees = [
+        tree if of_case is None else replace(tree, kinds=tuple(_renumbered(kind, of_case) for kind in tree.kinds))
+        for tree, of_case in zip(proof.trees, atoms or [None] * len(proof.trees), strict=True)
+    ]
+    return ClosedTree(tuple(trees))
+
+
+def _renumbered(kind: LeafKind, atoms: Sequence[tuple[int, ...]]) -> LeafKind:
+    return tuple(
+        replace(closing, atoms=tuple((numbers[n], weight) for n, weight in closing.atoms))
+        for closing, numbers in zip(kind, atoms, strict=True)
+    )
 
 
 def is_plain(tree: Proof) -> bool:

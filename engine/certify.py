@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from farkas.engine.bab import INTERMEDIATE
 from farkas.engine.budget import Budget, OutOfTime
-from farkas.engine.certificate_writer import CROWN_1, Shape, frames, rule_of
+from farkas.engine.certificate_writer import CROWN_1, Shape, frames, renumbered, rule_of
 from farkas.engine.query import Query
 from farkas.engine.repair import Proved, below, leaf_nodes, repair
 from farkas.engine.timed_kernel import TimedKernel
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from farkas.checker.container import Header
     from farkas.checker.query import Query as IntegerQuery
 
+BEYOND_RULES = "of products its rules use ellipsoids of inputs only, and this property needs others"
 REPAIRS = 12  # rounds of repair; one cut of each failing leaf in each
 
 
@@ -59,14 +60,15 @@ def certify_holds(
     proved: for every case of the property whose tree proves it, and the search that can repair it.
     """
     if verdict.evidence != "checkable":
-        why = "its rules are linear, and the property speaks of products" if query.property.monomials else None
-        return _uncertified(query, verdict, f"no certificate can be written: {why or beyond_checker(query.parts)}")
+        why = beyond_checker(query.parts) or BEYOND_RULES
+        return _uncertified(query, verdict, f"no certificate can be written: {why}")
     from farkas.checker.check import load_query
     from farkas.checker.errors import CertificateRejected
 
     integer, _, _ = load_query(by_name(query.parts), query.property_bytes, query.semantics.covering.value)
     trees = [proved[number].tree for number in range(len(query.property.cases))]
-    checking = Checking(query, integer, shape_of(query.program), budget, threads)
+    atoms = tuple(proved[number].atoms for number in range(len(trees)))
+    checking = Checking(query, integer, shape_of(query.lowered), budget, threads, atoms)
     obstacle = checking.obstacle(close(trees))
     if obstacle is not None:
         return _uncertified(query, verdict, obstacle)
@@ -140,7 +142,7 @@ def shape_of(program: Program) -> Shape:
 class Checking:
     """The accelerated checker at work on one query, within a budget: all of its methods may raise OutOfTime.
 
-    threads: processes that share its waves.
+    threads: processes that share its waves; atoms: by case and disjunct the atoms that trees speak of, where fewer.
     """
 
     query: Query
@@ -148,6 +150,7 @@ class Checking:
     shape: Shape
     budget: Budget
     threads: int = 1
+    atoms: tuple[tuple[tuple[int, ...], ...] | None, ...] = ()
 
     def obstacle(self, proof: ClosedTree) -> str | None:
         """Why no certificate of this tree can be written; None: one can."""
@@ -163,13 +166,15 @@ class Checking:
         """The bytes of an `unsat` certificate (docs/certificate.md)."""
         from farkas.checker import container
 
-        parts = frames(proof, self.shape)
+        parts = frames(renumbered(proof, self.atoms), self.shape)
         payloads = [(container.LEAVES, container.canonical_json(parts.leaves)), (container.TREE, parts.tree)]
         if parts.plan is not None:
             plan = container.canonical_json(parts.plan)
             payloads = [(container.PLAN, plan), (container.VECTORS, parts.vectors), *payloads]
         intermediate = INTERMEDIATE if parts.rule == CROWN_1 else ()
-        header = _header(self.query, self.integer, "unsat", parts.rule, intermediate, proof.leaves)
+        curved = any(family.ball is not None for family in self.query.families)
+        rule = container.CURVED[container.KERNELS.index(parts.rule)] if curved else parts.rule
+        header = _header(self.query, self.integer, "unsat", rule, intermediate, proof.leaves)
         return container.encode(header, payloads)
 
     def accepts(self, certificate: bytes) -> bool:

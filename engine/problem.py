@@ -47,7 +47,8 @@ class Family:
     x_rows (R, n0), y_rows (R, m), x_rows None when no atom reads an input; thresholds (cases, R), rounded up;
     strict (R,): whether the atom is strict (a bound that reaches its threshold then refutes it);
     disjuncts: row indices per disjunct, in the order of the case; members: indices of the cases in the query;
-    lower, upper: (cases, n0) root boxes on the grid; ball: what else is known of the points that violate.
+    lower, upper: (cases, n0) root boxes on the grid; ball: what else is known of the points that violate;
+    atoms: by disjunct the numbers of the atoms that its rows are, None where these are all of its atoms, in order.
     """
 
     x_rows: Matrix | None
@@ -59,6 +60,7 @@ class Family:
     lower: Matrix
     upper: Matrix
     ball: Ellipsoid | None = None
+    atoms: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def constant(self) -> npt.NDArray[np.bool_]:

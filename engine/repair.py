@@ -42,11 +42,15 @@ class Repairable(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Proved:
-    """Whose tree proves a case of the property: position in the family of `search`."""
+    """Whose tree proves a case of the property: position in the family of `search`.
+
+    atoms: by disjunct the atoms of the case that the tree numbers 0, 1, ...; None: as the case does.
+    """
 
     search: Repairable
     case: int
     tree: ProofTree
+    atoms: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

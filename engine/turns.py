@@ -92,11 +92,10 @@ class FamilyTurn:
             options.milp_solver,
             team=context.team,
         )
-        rest = linear(attack.family, query.lowered.output_size)
+        rest = linear(attack.family, query.property.outputs) if query.property.monomials else None
         if rest is not None and not query.lowered.has_products:
-            alone = prepare(query.lowered, binary32=task.binary32, backend=net.backend)
-            evaluate = partial(_outputs, query.lowered)
-            task = replace(task, linear=replace(task, net=alone, family=rest, evaluate=evaluate))
+            alone = prepare(query.lowered, binary32=task.binary32, backend=net.backend, resolution=net.resolution)
+            task = replace(task, net=alone, family=rest, evaluate=partial(_outputs, query.lowered))
         return FamilyTurn(context, attack, task)
 
     def __post_init__(self) -> None:
@@ -107,8 +106,8 @@ class FamilyTurn:
         self.sieve: Sieve | None = None
         self.by_input = next((arm for arm in found if isinstance(arm, InputArm)), None)
         if self.task.binary32 and self.by_input is not None:
-            query = self.context.query
-            self.sieve = Sieve(query.program, self.task.net, self.family, self.task.margin, self.task.net.backend)
+            net = self.task.net
+            self.sieve = Sieve(net.program, net, self.task.family, self.task.margin, net.backend)
             self.by_input.search.sieve = self.sieve
 
     def by_cases(self) -> None:

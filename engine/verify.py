@@ -24,7 +24,7 @@ import numpy as np
 from farkas.engine.arms import InputArm
 from farkas.engine.bab import Progress
 from farkas.engine.budget import Budget
-from farkas.engine.certify import beyond_checker, certify_holds, certify_violated
+from farkas.engine.certify import BEYOND_RULES, beyond_checker, certify_holds, certify_violated
 from farkas.engine.climb import Climber
 from farkas.engine.falsify import Attack
 from farkas.engine.ladder import Piece
@@ -372,15 +372,18 @@ class _Run:
     @cached_property
     def _obstacle(self) -> str | None:
         """Why the checker has no rule for the query; None when it has."""
-        products = len(self.query.property.monomials)
-        if products:
-            return f"it speaks of {products} product{'s' if products > 1 else ''}, and the checker's rules are linear"
-        return beyond_checker(self.query.parts)
+        return BEYOND_RULES if self._needs_products else beyond_checker(self.query.parts)
+
+    @property
+    def _needs_products(self) -> bool:
+        """Whether proofs are about products: where all that these say is an ellipsoid, they are not."""
+        outputs = self.query.property.outputs
+        return any(turn.task.family.y_rows.shape[1] > outputs for turn in self.turns)
 
     @property
     def _beyond(self) -> str:
         """What of the query the checker cannot read, where there is an obstacle."""
-        return "property" if self.query.property.monomials else "network"
+        return "property" if self._needs_products else "network"
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = list(self.query.property.vacuous)
@@ -400,5 +403,5 @@ class _Run:
         found = {}
         for turn in self.turns:
             for case, (arm, tree) in turn.portfolio.proofs.items():
-                found[turn.family.members[case]] = Proved(arm, case, tree)
+                found[turn.family.members[case]] = Proved(arm, case, tree, turn.task.family.atoms)
         return found

@@ -17,6 +17,7 @@ from typing import Any
 
 from farkas.runtime_cuda.rounding import up
 
+NEAR = 1.0 - 2.0**-18  # share of a squared distance that counts: more than up to 2^30 sums lose
 TINY_ROOT = 2.0**-480  # above the root of what underflows in up to 2^60 squares, below 2^-1022 each
 
 
@@ -31,6 +32,14 @@ class Ball:
     def take(self, index: Any) -> Ball:
         """The same for some of the boxes."""
         return Ball(self.centre, self.scale, self.radius[index])
+
+    def misses(self, xp: Any, x_lower: Any, x_upper: Any) -> Any:
+        """(B,): boxes (B, n0) that hold none of its points; none that are near it, for distances are rounded."""
+        held, centre = self.scale > 0, xp.broadcast_to(self.centre, x_lower.shape)
+        away = xp.maximum(x_lower - centre, centre - x_upper) - (abs(centre) + abs(x_lower) + abs(x_upper)) * 2.0**-50
+        away = xp.where(held, xp.maximum(away, 0.0), 0.0)
+        squares = (away * away / xp.where(held, self.scale, 1.0)).sum(axis=-1)
+        return squares * NEAR > self.radius * self.radius
 
 
 def span(xp: Any, radius: Any, squares: Any, gamma: float) -> Any:

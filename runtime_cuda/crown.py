@@ -192,7 +192,7 @@ class Propagator:
             [None] * count,
             {},
             {},
-            xp.zeros(x_lower.shape[0], dtype=bool),
+            xp.zeros(x_lower.shape[0], dtype=bool) if ball is None else ball.misses(xp, x_lower, x_upper),
             ball,
         )
         new_lower, new_upper = xp.array(lower), xp.array(upper)

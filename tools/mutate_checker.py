@@ -26,6 +26,8 @@ TESTS = {
     "checker/tree.py": "tests/checker/test_tree.py tests/checker/test_walk.py tests/checker/test_check.py",
     "checker/query.py": "tests/checker/test_kernel.py tests/checker/test_tree.py tests/checker/test_check.py",
     "checker/ties.py": "tests/checker/test_ties.py",
+    "checker/ellipsoid.py": "tests/checker/test_ellipsoid.py tests/checker_fast/test_balls.py",
+    "checker/polynomials.py": "tests/checker/test_property.py tests/specs/test_checker_agreement.py",
     "checker/integer.py": "tests/checker/test_integer.py tests/checker/test_network.py tests/checker/test_check.py",
 }
 

@@ -62,7 +62,7 @@ PARTS = (
         ),
         EVERY,
     ),
-    Part("reading VNN-LIB", "checker", ("property", "property2", "property2_normal"), EVERY),
+    Part("reading VNN-LIB", "checker", ("polynomials", "property", "property2", "property2_normal"), EVERY),
     Part(
         "the query: boxes, atoms, equal inputs, canonical text; binary32",
         "checker",
@@ -73,6 +73,7 @@ PARTS = (
     Part("summation groups, weights as integers", "checker", ("groups", "integer"), frozenset((UNSAT, FAST))),
     Part("the rule `crown-fp-1`, rows of both rules", "checker", ("kernel", "products"), frozenset((UNSAT, FAST))),
     Part("the rule `crown-fp-2`", "checker", ("refine",), frozenset((UNSAT, FAST))),
+    Part("ellipsoids: `crown-fp-3` and `crown-fp-4`", "checker", ("ellipsoid",), frozenset((UNSAT, FAST))),
     Part(
         "leaves and tree: every piece of the box is closed",
         "checker",

@@ -105,7 +105,7 @@ def test_frames_that_are_missing_swapped_repeated_or_unknown_are_rejected(frames
         (fields(more=1), "keys must be"),
         (fields(format=2), "format is 2"),
         (fields(format=True), "format is True"),
-        (fields(kernel="crown-fp-3"), "kernel is"),
+        (fields(kernel="crown-fp-9"), "kernel is"),
         (fields(kernel="crown-fp-2"), "intermediate must be"),
         (fields(kernel="crown-fp-2", intermediate=[], verdict="sat"), "no rule for sat"),
         (fields(kernel=["crown-fp-1"]), "kernel is"),

@@ -131,6 +131,15 @@ def test_atoms_are_exact_and_strict_ones_exclude_equality() -> None:
     assert not accepts(claim("(< Y_0 0.25)", "real"), EXACT)
 
 
+def test_products_are_exact() -> None:
+    """x = (1/2, 1/4), y = 1/4: x_0 x_1 y = 1/32, and x_0^2 - y^2 = 3/16."""
+    for semantics, point in (("f32-any", POINT), ("real", EXACT)):
+        for limit, good in (("0.03125", True), ("0.0312499999999", False)):
+            assert accepts(claim(f"(<= (* X_0 X_1 Y_0) {limit})", semantics), point) == good
+        for limit, good in (("0.1875", True), ("0.18749999", False)):
+            assert accepts(claim(f"(<= (- (* X_0 X_0) (* Y_0 Y_0)) {limit})", semantics), point) == good
+
+
 def test_one_disjunct_must_hold_entirely_and_it_is_the_stated_one() -> None:
     c = claim("(or (<= Y_0 0) (<= Y_0 0.25))")
     assert not accepts(c, POINT)

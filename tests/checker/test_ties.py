@@ -84,6 +84,15 @@ def test_nothing_else_ties(other: Atom) -> None:
     assert reduce(asked, rounded=False) == (asked, (0, 1, 2))
 
 
+def test_products_speak_of_free_inputs_and_those_that_become_equal_are_added_up() -> None:
+    """x_0 x_1 + 2 x_1^2 + 3 x_1 y - x_0 y with x_1 = x_0 is 3 x_0^2 + 2 x_0 y."""
+    products = (((0, 2), F(1)), ((2, 2), F(2)), ((1, 2), F(3)), ((0, 1), F(-1)))
+    other = Atom((), (), F(4), False, products)
+    cancelling = Atom((), (), F(4), False, (((0, 2), F(1)), ((2, 2), F(-1))))
+    found, _ = reduce(pair((0, 2), (1, 3), other, cancelling), rounded=False)
+    assert found.cases[0].disjuncts == ((Atom((), (), F(4), False, (((0, 0), F(3)), ((0, 1), F(2)))),),)
+
+
 def test_every_disjunct_of_every_case_has_to_say_so() -> None:
     box = (F(0),) * 2, (F(1),) * 2
     both = (atom(ROUND), atom(BACK))

@@ -10,7 +10,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from farkas.checker.kernel import OPEN, Point, ReferenceProver
-from farkas.checker.query import Affine, Bound, Box, Claim, H, Input, K, Matrix, Network, Node, P, Relu, bisect
+from farkas.checker.query import Affine, Ball, Bound, Box, Claim, H, Input, K, Matrix, Network, Node, P, Relu, bisect
 
 KINDS = ("dense", "sparse", "residual", "leaky", "affine", "relu", "wide")
 
@@ -170,7 +170,7 @@ def children(random: Random, box: Box, rounded: bool) -> list[Box]:
     halves = bisect(box, random.randrange(len(box.lower)), rounded)
     if halves is None or random.random() < 0.1:
         shift = random.randrange(1 << H)
-        return [Box(tuple(x + shift for x in box.lower), tuple(x + shift for x in box.upper))]
+        return [Box(tuple(x + shift for x in box.lower), tuple(x + shift for x in box.upper), box.ball)]
     return list(halves)
 
 
@@ -196,3 +196,15 @@ def _bound(random: Random, prover: ReferenceProver, point: Point, sizes: tuple[i
 def _row(random: Random, size: int, most: int) -> tuple[tuple[int, int], ...]:
     chosen = sorted(random.sample(range(size), random.randint(1, size)))
     return tuple((i, random.choice((1, -1, 3, -7, 0, most, random.randrange(-most, most)))) for i in chosen)
+
+
+def ball(random: Random, box: Box) -> Ball:
+    """An ellipsoid about the box, with its centre in it or beside, small or large, now and then thin or of one unit."""
+    centre, axes = [], []
+    for low, high in zip(box.lower, box.upper, strict=True):
+        width = high - low + 1
+        centre.append(random.choice((low, high, (low + high) // 2, random.randint(low - width, high + width))))
+        axes.append(random.choice((0, 1, width // 4 + 1, width, 3 * width + 1, random.randint(1, 2 * width))))
+    if not any(axes):
+        axes[0] = max(1, box.upper[0] - box.lower[0])
+    return Ball(tuple(centre), tuple(axes))

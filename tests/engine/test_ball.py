@@ -123,7 +123,7 @@ def test_verdicts_turn_where_a_plane_touches_the_ball(semantics: Semantics) -> N
         if isinstance(verdict, Violated):
             assert sum((x - m) ** 2 for x, m in zip(verdict.replay.inputs, centre, strict=True)) <= radius**2
         if isinstance(verdict, Holds):
-            assert verdict.evidence == "trusted:crown"
+            assert verdict.evidence == "checkable"
 
 
 @given(seeds, st.lists(small, min_size=3, max_size=3), st.integers(1, 12))

@@ -192,7 +192,7 @@ def test_unsat_about_products_needs_trust_and_has_no_certificate() -> None:
     asked = query(affine([[1.0]]), case([-1], [2]), {(0, 0): 1}, -HAIR, REAL)
     verdict = decide(asked, trust="")
     assert isinstance(verdict, Unknown) and verdict.reason is Reason.UNCERTIFIED
-    assert "1 product" in verdict.detail and "--trust crown" in verdict.detail
+    assert "of products" in verdict.detail and "--trust crown" in verdict.detail
     certified = decide(asked, certify=True)
     assert isinstance(certified, Unknown) and certified.reason is Reason.UNCERTIFIED
     assert "products" in certified.detail

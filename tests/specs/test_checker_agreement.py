@@ -16,8 +16,16 @@ from farkas.specs.vnnlib import read_property
 from tests.specs.formulas import Query, gaps, queries
 
 
-def plain(atom: Atom | checker_query.Atom) -> tuple[object, ...]:
-    return atom.x, atom.y, atom.c, atom.strict
+def plain(atom: Atom, prop: Property) -> tuple[object, ...]:
+    """The atom as the checker has it: products by their factors, 2 i for X_i and 2 j + 1 for Y_j."""
+    linear = tuple((j, b) for j, b in atom.y if j < prop.outputs)
+    products = [(prop.monomials[j - prop.outputs], b) for j, b in atom.y if j >= prop.outputs]
+    keys = [(tuple(sorted(2 * k if k < prop.inputs else 2 * (k - prop.inputs) + 1 for k in m)), b) for m, b in products]
+    return atom.x, linear, atom.c, atom.strict, tuple(sorted(keys))
+
+
+def their_plain(atom: checker_query.Atom) -> tuple[object, ...]:
+    return atom.x, atom.y, atom.c, atom.strict, atom.products
 
 
 def assert_same(ours: Property, theirs: checker_query.Property) -> None:
@@ -27,8 +35,8 @@ def assert_same(ours: Property, theirs: checker_query.Property) -> None:
     for our, their in zip(ours.cases, theirs.cases, strict=True):
         assert our.lower == their.lower
         assert our.upper == their.upper
-        assert [list(map(plain, atoms)) for atoms in our.disjuncts] == [
-            list(map(plain, atoms)) for atoms in their.disjuncts
+        assert [[plain(atom, ours) for atom in atoms] for atoms in our.disjuncts] == [
+            list(map(their_plain, atoms)) for atoms in their.disjuncts
         ]
 
 
@@ -38,6 +46,12 @@ def test_both_readers_give_the_same_normal_form_of_random_properties(query: Quer
     ours, theirs = read_property(data), checked.read_property(data)
     assert [case.lower for case in ours.cases] == [case.lower for case in theirs.cases]
     assert_same(ours, theirs)
+
+
+@given(queries(polynomial=True), gaps)
+def test_both_readers_multiply_alike(query: Query, gaps: list[str]) -> None:
+    data = query.text(gaps).encode()
+    assert_same(read_property(data), checked.read_property(data))
 
 
 @pytest.mark.vnncomp
