@@ -129,8 +129,9 @@ class Bench:
                     self._relieve(workers)
                     running = [job.row for job in self._running.values()]
                     self._listener.tick(running, sum(workers.resident.values()))
+            self._kept(lambda store: store.settle())
         finally:
-            with contextlib.suppress(OSError):  # the end of the run tries again
+            with contextlib.suppress(OSError):  # an interrupt does not wait
                 self.store.settle()
             shutil.rmtree(self._scratch, ignore_errors=True)
 
