@@ -21,11 +21,7 @@ Tried: a Ray task for every instance, which Ray would pack by memory itself; it 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import signal
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -34,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from farkas.batch.cluster_worker import About, Report, Worker
+from farkas.batch.connection import BadCluster, connected
 from farkas.batch.ports import is_full
 from farkas.batch.shipping import Outbox, delivered
 from farkas.batch.tasks import NO_ROOM, End, Outcome, Task
@@ -46,13 +43,8 @@ SILENT_S = 120.0
 FETCH_S = 600.0  # for the files of a task to arrive
 PATIENCE_S = 60.0  # before people are told that no worker has come yet
 CLOSE_S = 5.0
-CONNECT_S = 5.0
 FAILURES = 5  # of workers at their start, before the cluster is given up
 CLUSTER_RESERVE = 0.08  # of a machine's memory: at 5 % Ray begins to end workers
-
-
-class BadCluster(Exception):
-    """The cluster cannot be used; the message says why and what to do."""
 
 
 class Says(Protocol):
@@ -99,7 +91,7 @@ class Cluster:
         self.resident: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        self._ray, self._is_ours = _connected(self._address)
+        self._ray, self._is_ours = connected(self._address)
         # Ray prints to standard output, whatever it is told, what happens to workers; people are told by `_lose`.
         self._open.enter_context(contextlib.redirect_stdout(self._open.enter_context(Path(os.devnull).open("w"))))
         try:
@@ -271,35 +263,3 @@ def _kept(report: Report, task: Task) -> Outcome:
             raise
         return Outcome(task.id, NO_ROOM, End.ITSELF, 0.0, 0.0, 0)
     return report.outcome
-
-
-def _connected(address: str) -> tuple[Any, bool]:
-    """Ray, connected to the cluster, and whether it was not before; raises BadCluster."""
-    try:
-        import ray
-    except ImportError as error:
-        raise BadCluster("--cluster needs Ray, which is not installed: pip install 'farkas[ray]'") from error
-    if ray.is_initialized():
-        return ray, False
-    _require_answer(address)
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ImportError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-        raise BadCluster(f"--cluster {address}: there is no connection: {error}") from error
-    finally:
-        if is_main:
-            signal.signal(signal.SIGTERM, before)  # Ray has taken it
-    return ray, True
-
-
-def _require_answer(address: str) -> None:
-    """That somebody listens there, for Ray tries for minutes; raises BadCluster."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        return  # `auto`, or words of Ray's own
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-    except (OSError, ValueError) as error:
-        raise BadCluster(f"--cluster {address}: there is no connection: {error}") from error

@@ -29,7 +29,7 @@ STORE = "farkas-bench.sqlite"
 
 def main(words: list[str], start: float) -> int:
     """Runs `farkas bench`."""
-    from farkas.batch.cluster import BadCluster
+    from farkas.batch.connection import BadCluster
     from farkas.batch.differential import BadOther, require_others
     from farkas.batch.store import BadStore, Store
     from farkas.batch.suites import BadSuite

@@ -10,8 +10,9 @@ import pytest
 
 from farkas.batch import cluster
 from farkas.batch.bench import Bench
-from farkas.batch.cluster import BadCluster, Cluster
+from farkas.batch.cluster import Cluster
 from farkas.batch.cluster_worker import About, Report
+from farkas.batch.connection import BadCluster
 from farkas.batch.outcomes import MANY
 from farkas.batch.plan import Plan
 from farkas.batch.store import Store
@@ -115,7 +116,7 @@ def ended(name: str = "t", **files: bytes) -> Report:
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ray]:
     found = Ray()
-    monkeypatch.setattr(cluster, "_connected", lambda address: (found, False))
+    monkeypatch.setattr(cluster, "connected", lambda address: (found, False))
     with found.open:
         yield found
 
