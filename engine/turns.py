@@ -112,7 +112,12 @@ class FamilyTurn:
 
     def by_cases(self) -> None:
         """A solver says that nothing violates and a certificate is wanted: nothing but trees over the neurons' signs,
-        guided by linear programs whose multipliers close the leaves, from now on."""
+        guided by linear programs whose multipliers close the leaves, from now on.
+
+        Over an ellipsoid, of which linear programs know nothing, the arms go on as they were."""
+        if self.task.family.ball is not None:
+            self.ended = False
+            return
         budget = self.context.budget
         for turn in self.portfolio.turns:
             turn.ended = True

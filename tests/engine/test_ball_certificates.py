@@ -16,6 +16,7 @@ from farkas.checker import container, ellipsoid
 from farkas.checker.check import check, load_query
 from farkas.checker.errors import CertificateRejected
 from farkas.checker.query import query_hash
+from farkas.engine import verify as engine
 from farkas.engine.options import Options
 from farkas.engine.query import Query
 from farkas.engine.verdict import Holds, Reason, Unknown, Verdict, Violated
@@ -154,6 +155,16 @@ def test_a_ball_in_fifty_dimensions_is_certified_next_to_its_edge() -> None:
     for far, expected in ((Fraction(1, 10**5), Holds), (-Fraction(1, 10**4), Violated)):
         unsafe = Atom((), ((0, Fraction(-1)),), -(largest + far))
         assert isinstance(certified(asked(net, [box(net, 9, (disc(centre, radius, 1), unsafe))], REAL)), expected)
+
+
+def test_a_solver_s_word_does_not_end_the_search_for_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Next to the root of 2 the ladder knows the answer long before boxes do: they go on until time is over."""
+    monkeypatch.setattr(engine, "FIRST_CLIMB_S", 0.0)
+    monkeypatch.setattr(engine, "CLIMB_SHARE", 1e6)
+    ball, unsafe = disc([Fraction(0)] * 2, Fraction(1), 1), Atom((), ((0, Fraction(-1)),), -Fraction("1.4142136"))
+    options = Options(timeout_s=1.5, certify=True, engines=frozenset({"input-splitting", "lra"}))
+    verdict = verify(asked(BENT, [box(BENT, 2, (ball, unsafe))], REAL), options)
+    assert isinstance(verdict, Holds) or (verdict.statistics is not None and verdict.statistics.time_s > 1.2)
 
 
 def test_a_ball_beside_the_box_is_certified_empty() -> None:
