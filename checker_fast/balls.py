@@ -85,7 +85,7 @@ def _lengths(held: Floats, axes: Floats, axis_bits: Ints, step: int) -> tuple[In
     rounded = np.ceil(np.ldexp(sides, -last[:, :, None])).astype(np.int64)
     roots = root_up((rounded * rounded).sum(axis=2))
     shift = bits + axis_bits[:, None] + last - (F + S + H - K)
-    large = (np.ldexp(roots.astype(np.float64), shift) >= WORD).any(axis=1)
+    large: Flags = np.asarray(np.any(np.ldexp(roots.astype(np.float64), shift) >= WORD, axis=1))
     kept = np.where(large[:, None], 0, roots)
     up = np.minimum(np.maximum(shift, 0), 62)
     down = np.minimum(np.maximum(-shift, 0), 62)

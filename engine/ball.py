@@ -161,7 +161,7 @@ def _own_box(
             reach = max(1, _integer_root_up(square * 4**GRID_BITS / q) + _integer_root_up(off / q))
             middle = units[i] // 1
             lower[k, i], upper[k, i] = (min(max(e, -end), end) for e in (middle - reach, middle + reach))
-    return np.asarray(lower * GRID), np.asarray(upper * GRID)
+    return lower.astype(np.float64) * GRID, upper.astype(np.float64) * GRID
 
 
 def _integer_root_up(value: Fraction) -> int:

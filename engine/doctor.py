@@ -33,6 +33,7 @@ REQUIRED = (
     ("ortools", "integer networks (CP-SAT), other mixed-integer solvers (MathOpt)"),
     ("z3-solver", "exact arithmetic over the reals, the floating-point theory"),
     ("pysmt", "a front to other SMT solvers"),
+    ("rich", "the panel of batch runs"),
 )
 OPTIONAL = (
     ("bitwuzla", "the fastest solver of the floating-point theory", "pip install 'farkas[smt]'"),

@@ -44,7 +44,7 @@ def parts(monomial: Monomial) -> tuple[Monomial, Monomial]:
         half = 1
         while 4 * half <= size:
             half *= 2
-        return (monomial[:half],) * 2 if 2 * half == size else (monomial[: 2 * half], monomial[2 * half :])
+        return (monomial[:half], monomial[:half]) if 2 * half == size else (monomial[: 2 * half], monomial[2 * half :])
     last = monomial.index(monomial[-1])
     return monomial[:last], monomial[last:]
 

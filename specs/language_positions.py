@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class Positions:
     k: int
     values: tuple[Form, ...]
 
-    def contains(self, position: int | Position) -> Condition:
+    def contains(self, position: int | np.integer[Any] | Position) -> Condition:
         """The condition that a position, counted from 0 in row-major order, is one of them."""
         if isinstance(position, Position):
             return Condition((), (position.where(self._has, len(self.values)),))

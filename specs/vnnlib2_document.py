@@ -29,8 +29,8 @@ class Tensor:
     """A declared tensor.
 
     kind: "input", "hidden" or "output"; element: in lower case, "real" or an ONNX element type; shape: () for scalars,
-    which are named without an index; onnx_name: "" when the file gives none; start: of its elements in X, or for outputs
-    and hidden ones in Y; place: line and column of the name.
+    which are named without an index; onnx_name: "" when the file gives none; start: of its elements in X, or for
+    outputs and hidden ones in Y; place: line and column of the name.
     """
 
     kind: str

@@ -95,7 +95,7 @@ def _applied(kind: str, operands: Sequence[np.ndarray]) -> np.ndarray:
         case "Gemm", [x, w, b]:
             return x.dot(w.T) + b
         case "Relu", [x]:
-            return np.maximum(x, Q(0))
+            return np.maximum(x, np.array(Q(0), dtype=object))
         case "Mul", [a, b]:
             return a * b
         case "Concat", parts:

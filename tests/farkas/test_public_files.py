@@ -95,7 +95,7 @@ def test_public_queries_about_several_networks_become_one_network(vnncomp: Path,
         low, high = (np.array([float(end) for end in ends]) for ends in (case.lower, case.upper))
         x = (low + (high - low) * rng.random(len(low))).astype(np.float32)
         session = onnxruntime.InferenceSession(made.data, providers=["CPUExecutionProvider"])
-        found = session.run(None, {session.get_inputs()[0].name: x})[0]
+        found = np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
         everything, start, wanted = x[list(side.columns)], 0, []
         for net in spec.networks.values():
             wanted += values_of(net.data, everything[start : start + net.inputs]).tolist()

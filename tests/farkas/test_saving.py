@@ -73,7 +73,7 @@ def test_a_saved_network_has_the_values_of_its_parts_in_onnxruntime(
     size = load(tmp_path / "q.onnx").inputs
     x = np.array(data.draw(st.lists(st.integers(-8, 8), min_size=size, max_size=size)), dtype=np.float32) / 4
     session = onnxruntime.InferenceSession(tmp_path / "q.onnx", providers=["CPUExecutionProvider"])
-    found = session.run(None, {session.get_inputs()[0].name: x})[0]
+    found = np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
     inputs = [Q(float(x[column])) for column in side.columns]
     y: list[Q] = []
     for net in spec.networks.values():

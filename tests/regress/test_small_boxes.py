@@ -47,7 +47,8 @@ def interval(rng: np.random.Generator, base: np.float32) -> tuple[Fraction, Frac
     """A point beside the number, or an interval around it that ends between numbers."""
     step, middle = Fraction(float(np.spacing(abs(base)))), Fraction(float(base))
     if rng.random() < 0.3:
-        return (middle + Fraction(int(rng.integers(-9, 10)), 20) * step,) * 2
+        point = middle + Fraction(int(rng.integers(-9, 10)), 20) * step
+        return point, point
     below, above = (step * Fraction(int(rng.integers(0, 60)), 20) for _ in range(2))
     return middle - below - step / 20, middle + above + step / 20
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farkas.ir.algebra import Rational
-from farkas.ir.core import Affine, Input, Program, run_exact
+from farkas.ir.core import Affine, Input, Program, Relu, run_exact
 from farkas.ir.linear import Dense, Vector
 from farkas.runtime_cuda import crown
 from farkas.runtime_cuda.backend import Backend, numpy_backend
@@ -141,6 +141,7 @@ def intervals(program: Program, box: Box) -> list[tuple[Vector, Vector]]:
                 high = high + np.maximum(matrix, 0) @ u + np.minimum(matrix, 0) @ l
             found.append((low, high))
         else:
+            assert isinstance(node, Relu)
             l, u = found[node.source]
             found.append((np.maximum(l, 0), np.maximum(u, 0)))
     return found

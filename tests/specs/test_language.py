@@ -43,6 +43,7 @@ def value(form: Form, values: Values) -> Q:
         if isinstance(key, Greatest):
             total += factor * max(value(option, values) for option in key.options)
         else:
+            assert isinstance(key, tuple), "only entries are left"
             total += factor * values[key[0]][key[1]]
     return total
 
@@ -50,7 +51,7 @@ def value(form: Form, values: Values) -> Q:
 def source(tensor: Tensor) -> Any:
     """The variable or the call whose entries a tensor holds."""
     (key,) = tensor.forms[0].terms
-    assert not isinstance(key, Greatest)
+    assert isinstance(key, tuple), "an entry of a variable or of a call"
     return key[0]
 
 
